@@ -1,0 +1,157 @@
+"""Putting in what another run computed (activation patching)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor
+
+from vlascope.errors import MisalignedActivations
+from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
+from vlascope.interventions.fields import TensorsField
+from vlascope.interventions.intervention import Intervention
+from vlascope.interventions.sources import SourceField
+
+__all__ = ["Inject", "InjectSubspace"]
+
+
+class Inject(Intervention):
+    """Put in what another run computed at the same point, at the same coordinate.
+
+    The coordinate is (env step, chunk, call) of the paired episode, never a running counter.
+
+    Attributes:
+        source: what was recorded.
+        pairs: source episode by target episode; an episode not listed takes its own name.
+        align: `coordinate` demands equal token counts; `span` pairs the token spans of equal
+            name and copies their common length, leaving other tokens alone.
+        missing: where the source has no such moment (its episode was shorter): `error`, `stop`
+            editing that row, or `hold` the last recorded chunk.
+    """
+
+    kind: Literal["inject"] = "inject"
+    source: SourceField
+    pairs: Mapping[str, str] | None = None
+    align: Literal["coordinate", "span"] = "coordinate"
+    missing: Literal["error", "stop", "hold"] = "error"
+    _ends: dict[HookPoint, dict[tuple[str, int], Moment]] = PrivateAttr(default_factory=dict)
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """The paired source's rows."""
+        rows = []
+        for i, moment in enumerate(firing.moments):
+            found = self.source_moment(firing.point, moment)
+            spans = firing.spans[i] if firing.spans else None
+            rows.append(self._aligned(firing.point, found, activation[i], spans))
+        return torch.stack(rows)
+
+    def concerns(self, point: HookPoint, moment: Moment) -> bool:
+        """Also false where the source episode is over and `missing` is `stop`."""
+        if not super().concerns(point, moment):
+            return False
+        return self.missing != "stop" or self._ended(point, moment) is None
+
+    def source_moment(self, point: HookPoint, moment: Moment) -> Moment:
+        """The recorded moment that goes in at `moment`.
+
+        Raises:
+            MisalignedActivations: there is none, and `missing` does not say what to do.
+        """
+        wanted = replace(moment, episode=self._source_episode(moment))
+        if self.source.lookup(point, wanted) is not None:
+            return wanted
+        end = self._ended(point, moment)
+        if self.missing == "hold" and end is not None:
+            return end
+        raise MisalignedActivations(
+            f"the source recorded nothing at {point}, {wanted}; record that episode to the end, "
+            "or set missing='stop' or 'hold'"
+        )
+
+    def _source_episode(self, moment: Moment) -> str:
+        return (self.pairs or {}).get(moment.episode, moment.episode)
+
+    def _ended(self, point: HookPoint, moment: Moment) -> Moment | None:
+        """The source's last moment on this call, where the source is over by now; else None."""
+        if point not in self._ends:
+            ends: dict[tuple[str, int], Moment] = {}
+            for m in sorted(self.source.moments(point), key=lambda m: m.step):
+                ends[m.episode, m.call] = m
+            self._ends[point] = ends
+        end = self._ends[point].get((self._source_episode(moment), moment.call))
+        return end if end is not None and end.step < moment.step else None
+
+    def _aligned(
+        self, point: HookPoint, found: Moment, row: Tensor, spans: TokenSpans | None
+    ) -> Tensor:
+        value = self.source.lookup(point, found)
+        assert value is not None  # source_moment found it
+        if value.shape[-1] != row.shape[-1]:
+            raise MisalignedActivations(
+                f"{point}: the source is {value.shape[-1]} wide, the activation {row.shape[-1]}"
+            )
+        if self.align == "span":
+            theirs = self.source.spans_at(point, found)
+            return _spliced(point, value.to(row), theirs, row, spans)
+        if value.shape != row.shape:
+            raise MisalignedActivations(
+                f"{point} at {found}: the source has {value.shape[0]} tokens, the target "
+                f"{row.shape[0]}; set align='span' to pair token spans by name"
+            )
+        return value.to(row)
+
+
+class InjectSubspace(Inject):
+    """Put in only the component within a subspace: x' = x + U U^T (s - x).
+
+    Attributes:
+        basis: by hook point, (k, width); orthonormalised on use.
+    """
+
+    kind: Literal["inject_subspace"] = "inject_subspace"  # type: ignore[assignment]
+    basis: TensorsField
+    _frames: dict[str, Tensor] = PrivateAttr(default_factory=dict)
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """Move towards the source within the span of the basis."""
+        source = super().edit(activation, firing)
+        frame = self._frame(firing.point, activation)
+        return activation + ((source - activation) @ frame) @ frame.T
+
+    def _frame(self, point: HookPoint, like: Tensor) -> Tensor:
+        """Orthonormal columns, (width, k)."""
+        name = str(point)
+        if name not in self._frames:
+            if name not in self.basis:
+                raise MisalignedActivations(f"no basis for {name}; given: {list(self.basis)}")
+            self._frames[name] = torch.linalg.qr(self.basis[name].double().T)[0]
+        frame = self._frames[name]
+        if len(frame) != like.shape[-1]:
+            raise MisalignedActivations(f"the basis for {name} is {len(frame)} wide")
+        return frame.to(like)
+
+
+def _spliced(
+    point: HookPoint,
+    source: Tensor,
+    theirs: TokenSpans | None,
+    row: Tensor,
+    ours: TokenSpans | None,
+) -> Tensor:
+    if theirs is None or ours is None:
+        raise MisalignedActivations(
+            f"align='span' needs token spans at {point}, which this adapter does not declare"
+        )
+    shared = [name for name in ours if name in theirs]
+    if not shared:
+        raise MisalignedActivations(f"{point}: no span in common: {list(theirs)}, {list(ours)}")
+    spliced = row.clone()
+    for name in shared:
+        here, there = ours[name], theirs[name]
+        length = min(here.stop - here.start, there.stop - there.start)
+        spliced[here.start : here.start + length] = source[there.start : there.start + length]
+    return spliced

@@ -1,0 +1,63 @@
+"""What every edit has in common: where and when it acts, and that it is plain data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+
+from vlascope.hooks import Firing, HookPoint, Moment
+
+__all__ = ["Intervention"]
+
+
+class Intervention(BaseModel, ABC):
+    """An edit at every hook point that `at` names, restricted as its other fields say.
+
+    A frozen pydantic model: `model_dump_json` and `parse` are exact inverses. Subclasses set
+    `kind` (their registered name) and write `edit`.
+
+    Attributes:
+        at: globs of hook points.
+        calls: which calls of a chunk (None: all).
+        steps: half-open range of environment steps at which chunks begin (None: all).
+        tokens: globs of token spans (None: every token).
+        episodes: names of episodes (None: all).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    kind: str
+    at: tuple[str, ...]
+    calls: tuple[int, ...] | None = None
+    steps: tuple[Annotated[int, Field(ge=0)], int] | None = None
+    tokens: tuple[str, ...] | None = None
+    episodes: tuple[str, ...] | None = None
+
+    @field_validator("at", "tokens", "episodes", mode="before")
+    @classmethod
+    def _one_is_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @abstractmethod
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """The activation to go on with, (rows, tokens, width) like the one given.
+
+        Called with the rows this edit concerns; which of the result's tokens are used is
+        decided by `tokens`, so an edit may compute all of them. Must not write in place.
+
+        Raises:
+            MisalignedActivations: what should go in does not line up with what is there.
+        """
+
+    def concerns(self, point: HookPoint, moment: Moment) -> bool:
+        """Whether a row of `point` is edited at this moment (its call is tested apart)."""
+        if self.episodes is not None and moment.episode not in self.episodes:
+            return False
+        return self.steps is None or self.steps[0] <= moment.step < self.steps[1]
+
+    def restricted(self, **limits: Any) -> Self:
+        """The same edit with other `at`, `calls`, `steps`, `tokens` or `episodes`."""
+        return type(self).model_validate({**self.__dict__, **limits})

@@ -1,0 +1,146 @@
+"""Moving an activation along a direction, or out of it, or holding neurons at a value."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from torch import Tensor
+
+from vlascope.errors import MisalignedActivations
+from vlascope.hooks import Firing, HookPoint, Moment
+from vlascope.interventions.fields import TensorField
+from vlascope.interventions.intervention import Intervention
+
+__all__ = ["Clamp", "ProjectOut", "RandomDirection", "Steer"]
+
+
+class Steer(Intervention):
+    """Add alpha times a unit direction to every token: y' = y + alpha v (arXiv 2603.19183).
+
+    Attributes:
+        direction: (width,), scaled to unit norm on use.
+        strength: alpha, in residual units, or as a multiple of each token's own norm.
+        relative: whether `strength` is such a multiple.
+    """
+
+    kind: Literal["steer"] = "steer"
+    direction: TensorField
+    strength: float
+    relative: bool = False
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """Shift along the direction."""
+        unit = _unit(_fitting(self.direction, activation, firing.point)).to(activation)
+        scale = activation.norm(dim=-1, keepdim=True) if self.relative else 1.0
+        return activation + self.strength * scale * unit
+
+
+class ProjectOut(Intervention):
+    """Remove the component within a subspace: y' = y - U U^T y.
+
+    Attributes:
+        directions: (width,) or (k, width), orthonormalised on use.
+    """
+
+    kind: Literal["project_out"] = "project_out"
+    directions: TensorField
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """The rest of the activation."""
+        rows = _fitting(self.directions, activation, firing.point).reshape(-1, activation.shape[-1])
+        frame = torch.linalg.qr(rows.double().T)[0].to(activation)
+        return activation - (activation @ frame) @ frame.T
+
+
+class Clamp(Intervention):
+    """Hold some neurons at a value, all tokens, every call (arXiv 2509.00328).
+
+    Attributes:
+        neurons: indices into the last dimension (FFN neurons at `mlp_act`).
+        value: what they are held at.
+    """
+
+    kind: Literal["clamp"] = "clamp"
+    neurons: Annotated[tuple[int, ...], Field(min_length=1)]
+    value: float
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """The activation with those neurons overwritten."""
+        width = activation.shape[-1]
+        outside = [n for n in self.neurons if not 0 <= n < width]
+        if outside:
+            raise MisalignedActivations(f"{firing.point} has {width} neurons; no {outside}")
+        held = activation.clone()
+        held[..., list(self.neurons)] = self.value
+        return held
+
+
+class RandomDirection(Intervention):
+    """Control: move as far as another edit would, but in a meaningless direction.
+
+    Each token moves along a random unit direction that depends on `seed`, the hook point, and,
+    with `per="token"`, the token's position; never on the episode or the call.
+
+    Attributes:
+        like: the edit whose per-token ||dx|| is matched; or
+        strength: the norm to move by, as a multiple of each token's own norm.
+    """
+
+    kind: Literal["random_direction"] = "random_direction"
+    like: SerializeAsAny[Intervention] | None = None
+    strength: float | None = None
+    seed: int = 0
+    per: Literal["token", "point"] = "token"
+
+    @field_validator("like", mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        from vlascope.interventions.parse import parse_intervention
+
+        return parse_intervention(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _exactly_one_norm(self) -> Self:
+        if (self.like is None) == (self.strength is None):
+            raise ValueError("give either `like` (an edit to match) or `strength`, not both")
+        return self
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """Shift along the random direction by the matched norm."""
+        if self.like is not None:
+            moved = self.like.edit(activation, firing) - activation
+            norm = moved.norm(dim=-1, keepdim=True)
+        else:
+            assert self.strength is not None  # the validator saw to it
+            norm = self.strength * activation.norm(dim=-1, keepdim=True)
+        return activation + norm * self._direction(firing.point, activation)
+
+    def concerns(self, point: HookPoint, moment: Moment) -> bool:
+        """Only where the matched edit acts too."""
+        if not super().concerns(point, moment):
+            return False
+        return self.like is None or self.like.concerns(point, moment)
+
+    def _direction(self, point: HookPoint, like: Tensor) -> Tensor:
+        tokens, width = like.shape[-2:]
+        digest = hashlib.sha256(f"{self.seed}/{point}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+        drawn = torch.randn((tokens if self.per == "token" else 1, width), generator=generator)
+        return _unit(drawn).to(like)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    """Scaled to norm 1 along the last dimension; zero stays zero."""
+    vector = vector.float()
+    return vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def _fitting(vector: Tensor, activation: Tensor, point: HookPoint) -> Tensor:
+    if vector.shape[-1] != activation.shape[-1]:
+        raise MisalignedActivations(
+            f"the direction is {vector.shape[-1]} wide, {point} is {activation.shape[-1]}"
+        )
+    return vector

@@ -1,0 +1,195 @@
+"""Finding what installed packages provide, without importing it until it is used.
+
+Plugins are loaded and called one by one: a broken one warns by name and the rest works. The
+environment variable `VLASCOPE_BLOCK` (comma-separated entry-point names) keeps plugins out.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Literal
+
+import pluggy
+
+from vlascope import hookspecs
+from vlascope.errors import VlascopeError, unknown_name
+
+if TYPE_CHECKING:
+    from vlascope.adapter import VLAAdapter
+    from vlascope.benchmark import BenchmarkEnv
+    from vlascope.interventions import Intervention
+
+__all__ = [
+    "BLOCK_VARIABLE",
+    "Kind",
+    "PluginWarning",
+    "Registered",
+    "adapter_class",
+    "adapters",
+    "benchmark_class",
+    "benchmarks",
+    "commands",
+    "intervention_class",
+    "interventions",
+    "load",
+    "registry",
+    "reload",
+    "saes",
+]
+
+BLOCK_VARIABLE = "VLASCOPE_BLOCK"
+Kind = Literal["adapters", "benchmarks", "interventions", "saes", "commands"]
+KINDS: tuple[Kind, ...] = ("adapters", "benchmarks", "interventions", "saes", "commands")
+
+
+class PluginWarning(UserWarning):
+    """A plugin that is broken, or a name that two plugins claim."""
+
+
+class PluginTargetError(VlascopeError, ImportError):
+    """A registered import string that does not resolve."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One name and where it leads.
+
+    Attributes:
+        name: what users type.
+        target: `"package.module:attribute"`.
+        plugin: the entry point that registered it.
+        summary: one line for listings.
+    """
+
+    name: str
+    target: str
+    plugin: str
+    summary: str = ""
+
+
+@cache
+def registry() -> Mapping[Kind, Mapping[str, Registered]]:
+    """Everything registered, by kind and name; the first plugin to claim a name keeps it."""
+    found: dict[Kind, dict[str, Registered]] = {kind: {} for kind in KINDS}
+    for entry in _entry_points():
+        for registered_as, entries in _collect(entry).items():
+            for new in entries:
+                _add(found[registered_as], new, registered_as)
+    return found
+
+
+def reload() -> None:
+    """Look for plugins again (after installing one, or changing the block list)."""
+    registry.cache_clear()
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Import what `name` stands for.
+
+    Raises:
+        UnknownName: nothing of that kind goes by that name; near matches are listed.
+        PluginTargetError: its import string does not resolve; says which plugin to fix.
+    """
+    known = registry()[kind]
+    if name not in known:
+        raise unknown_name(kind.removesuffix("s"), name, known)
+    entry = known[name]
+    try:
+        return resolve_name(entry.target)
+    except (ImportError, AttributeError) as error:
+        raise PluginTargetError(
+            f"{kind.removesuffix('s')} {name!r} of plugin {entry.plugin!r} points at "
+            f"{entry.target!r}, which does not import: {error}"
+        ) from error
+
+
+def adapters() -> Mapping[str, Registered]:
+    """Registered adapters by name."""
+    return registry()["adapters"]
+
+
+def benchmarks() -> Mapping[str, Registered]:
+    """Registered benchmarks by name."""
+    return registry()["benchmarks"]
+
+
+def interventions() -> Mapping[str, Registered]:
+    """Registered interventions by kind."""
+    return registry()["interventions"]
+
+
+def saes() -> Mapping[str, Registered]:
+    """Registered sparse autoencoders by name."""
+    return registry()["saes"]
+
+
+def commands() -> Mapping[str, Registered]:
+    """Registered extra commands by name."""
+    return registry()["commands"]
+
+
+def adapter_class(name: str) -> type[VLAAdapter]:
+    """The adapter of that name."""
+    return load("adapters", name)
+
+
+def benchmark_class(name: str) -> type[BenchmarkEnv]:
+    """The benchmark of that name."""
+    return load("benchmarks", name)
+
+
+def intervention_class(kind: str) -> type[Intervention]:
+    """The intervention of that kind."""
+    return load("interventions", kind)
+
+
+def _entry_points() -> list[EntryPoint]:
+    blocked = {n.strip() for n in os.environ.get(BLOCK_VARIABLE, "").split(",")}
+    found = entry_points(group=hookspecs.PROJECT)
+    return sorted((e for e in found if e.name not in blocked), key=lambda e: (e.name, e.value))
+
+
+def _collect(entry: EntryPoint) -> dict[Kind, list[Registered]]:
+    """What one plugin registers; nothing, and a warning that names it, where it is broken."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    found: dict[Kind, list[Registered]] = {kind: [] for kind in KINDS}
+    try:
+        manager.register(entry.load(), name=entry.name)
+        manager.check_pending()
+        for kind in KINDS:
+
+            def register(name: str, target: str, *, summary: str = "", kind: Kind = kind) -> None:
+                found[kind].append(Registered(name, target, entry.name, summary))
+
+            getattr(manager.hook, f"register_{kind}")(register=register)
+    except Exception as error:
+        warnings.warn(
+            f"plugin {entry.name!r} ({entry.value}) is broken and left out: "
+            f"{type(error).__name__}: {error}; fix or uninstall it, or set "
+            f"{BLOCK_VARIABLE}={entry.name}",
+            PluginWarning,
+            stacklevel=2,
+        )
+        return {kind: [] for kind in KINDS}
+    return found
+
+
+def _add(known: dict[str, Registered], new: Registered, kind: Kind) -> None:
+    if new.name not in known:
+        known[new.name] = new
+        return
+    old = known[new.name]
+    warnings.warn(
+        f"{kind.removesuffix('s')} {new.name!r} is registered by plugins {old.plugin!r} "
+        f"({old.target}) and {new.plugin!r} ({new.target}); keeping {old.plugin!r}'s. Set "
+        f"{BLOCK_VARIABLE}={old.plugin} to use the other",
+        PluginWarning,
+        stacklevel=2,
+    )

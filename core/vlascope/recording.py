@@ -1,0 +1,250 @@
+"""Reading activations: what to keep, and an in-memory cache addressed by coordinate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, field_validator
+from torch import Tensor
+
+from vlascope.errors import MisalignedActivations, UnknownName
+from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
+from vlascope.noise import generator_for
+from vlascope.sessions import HookSession
+
+if TYPE_CHECKING:
+    from vlascope.adapter import VLAAdapter
+    from vlascope.types import Observation
+
+__all__ = ["ActivationCache", "Captured", "RecordSpec", "capture", "record"]
+
+
+class RecordSpec(BaseModel):
+    """What to keep of an activation.
+
+    Attributes:
+        at: globs of hook points.
+        calls: which calls of a chunk (None: all).
+        tokens: globs of token spans (None: all tokens).
+        pool: reduce the kept tokens of each row to one (`mean`, `last`, `max`), or keep them.
+        dtype: what to keep them as (None: as computed).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: tuple[str, ...]
+    calls: tuple[int, ...] | None = None
+    tokens: tuple[str, ...] | None = None
+    pool: Literal["none", "mean", "last", "max"] = "none"
+    dtype: Literal["float16", "bfloat16", "float32"] | None = None
+
+    @field_validator("at", "tokens", mode="before")
+    @classmethod
+    def _one_is_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """One firing as kept.
+
+    Attributes:
+        firing: where and when, per row.
+        rows: per row (kept tokens, width).
+        tokens: per row, the indices of the kept tokens; a pooled row keeps the first index.
+    """
+
+    firing: Firing
+    rows: tuple[Tensor, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+
+class ActivationCache(Mapping[HookPoint, list[Captured]]):
+    """Recorded activations in memory.
+
+    `cache[point]` is every firing in order, `cache.lookup(point, moment)` one row by coordinate,
+    `cache.stack(point)` everything as one tensor.
+    """
+
+    def __init__(self, captured: Mapping[HookPoint, list[Captured]]) -> None:
+        self._captured = dict(captured)
+        self._index: dict[tuple[HookPoint, Moment], tuple[Captured, int]] = {}
+        self._indexed = 0
+
+    def __getitem__(self, point: HookPoint | str) -> list[Captured]:
+        key = HookPoint.parse(point) if isinstance(point, str) else point
+        if key not in self._captured:
+            raise UnknownName(f"{key} was not recorded; recorded: {[str(p) for p in self]}")
+        return self._captured[key]
+
+    def __iter__(self) -> Iterator[HookPoint]:
+        return iter(self._captured)
+
+    def __len__(self) -> int:
+        return len(self._captured)
+
+    def add(self, captured: Captured) -> None:
+        """Append one firing."""
+        self._captured.setdefault(captured.firing.point, []).append(captured)
+
+    def clear(self) -> None:
+        """Let go of every activation; the points stay known."""
+        for kept in self._captured.values():
+            kept.clear()
+        self._index, self._indexed = {}, 0
+
+    def stack(self, point: HookPoint | str) -> Tensor:
+        """Every firing of a point, (firings, batch, tokens, width).
+
+        Raises:
+            MisalignedActivations: the firings differ in batch or token count.
+        """
+        kept = self[point]
+        shapes = {tuple(row.shape) for c in kept for row in c.rows}
+        if len(shapes) != 1 or len({len(c.rows) for c in kept}) != 1:
+            raise MisalignedActivations(
+                f"{point} was recorded in shapes {sorted(shapes)} over {len(kept)} firings; "
+                "select tokens or pool them to stack"
+            )
+        return torch.stack([torch.stack(c.rows) for c in kept])
+
+    def lookup(self, point: HookPoint, moment: Moment) -> Tensor | None:
+        """What was recorded there and then, (tokens, width), or None."""
+        found = self._find(point, moment)
+        return None if found is None else found[0].rows[found[1]]
+
+    def spans_at(self, point: HookPoint, moment: Moment) -> TokenSpans | None:
+        """The token spans recorded there and then, or None."""
+        found = self._find(point, moment)
+        if found is None or not found[0].firing.spans:
+            return None
+        return found[0].firing.spans[found[1]]
+
+    def moments(self, point: HookPoint) -> list[Moment]:
+        """Every moment recorded at a point, in order."""
+        return [m for c in self[point] for m in c.firing.moments]
+
+    def _find(self, point: HookPoint, moment: Moment) -> tuple[Captured, int] | None:
+        total = sum(len(kept) for kept in self._captured.values())
+        if total != self._indexed:
+            self._index = {
+                (p, m): (c, row)
+                for p, kept in self._captured.items()
+                for c in kept
+                for row, m in enumerate(c.firing.moments)
+            }
+            self._indexed = total
+        return self._index.get((point, moment))
+
+
+class _StopForward(BaseException):
+    """Everything wanted has been recorded; the rest of the forward pass is not needed."""
+
+
+class _Recording(HookSession):
+    """Keeps a clone of what it sees; never edits."""
+
+    def __init__(self, adapter: VLAAdapter, spec: RecordSpec, *, stop: bool = False) -> None:
+        super().__init__(adapter, adapter.match(spec.at))
+        self.spec = spec
+        self.cache = ActivationCache({p: [] for p in self.points})
+        self._stop = stop
+
+    def fired(self, point: HookPoint, call: int, value: Tensor) -> None:
+        if self.spec.calls is None or call in self.spec.calls:
+            self.cache.add(_keep(self.batch.firing(point, call), value, self.spec))
+        if self._stop and self._complete():
+            raise _StopForward
+
+    def _complete(self) -> bool:
+        for point in self.points:
+            declared = self.adapter.info.pathway(point.pathway).calls_per_chunk
+            if declared is None or self._counts[point] < declared:
+                return False
+        return True
+
+
+@contextmanager
+def record(adapter: VLAAdapter, at: str | Sequence[str] | RecordSpec) -> Iterator[ActivationCache]:
+    """Record the named activations of everything `adapter` infers inside the block.
+
+    What is kept is a clone: policies that edit their tensors in place do not change it.
+
+    Raises:
+        UnknownName: a glob matches no hook point.
+    """
+    with _Recording(adapter, _as_spec(at)) as session:
+        yield session.cache
+
+
+def capture(
+    adapter: VLAAdapter,
+    observations: Sequence[Observation],
+    at: str | Sequence[str] | RecordSpec,
+    *,
+    generators: Sequence[torch.Generator] | None = None,
+    moments: Sequence[Moment] | None = None,
+) -> ActivationCache:
+    """Record one inference and stop the forward pass after the last wanted activation."""
+    with _Recording(adapter, _as_spec(at), stop=True) as session:
+        session.begin(observations, moments)
+        noise = generators or [generator_for(0) for _ in observations]
+        try:
+            with torch.no_grad():
+                adapter.predict_chunk(observations, generators=noise)
+            session.finish()
+        except _StopForward:
+            pass
+        return session.cache
+
+
+def _as_spec(at: str | Sequence[str] | RecordSpec) -> RecordSpec:
+    if isinstance(at, RecordSpec):
+        return at
+    return RecordSpec(at=(at,) if isinstance(at, str) else tuple(at))
+
+
+def _keep(firing: Firing, value: Tensor, spec: RecordSpec) -> Captured:
+    """Select, pool, convert and clone."""
+    if value.shape[0] != len(firing.moments):
+        raise MisalignedActivations(
+            f"{firing.point} shows {value.shape[0]} rows for a batch of {len(firing.moments)}; "
+            "its tap must present (batch, tokens, width)"
+        )
+    kept = value.detach()
+    dtype = kept.dtype if spec.dtype is None else getattr(torch, spec.dtype)
+    if spec.tokens is None and spec.pool == "none":
+        clone = kept.to(dtype, copy=True)
+        every = tuple(range(clone.shape[1]))
+        return Captured(firing, clone.unbind(0), (every,) * len(clone))
+    indices = [_selected(firing, row, kept.shape[1], spec.tokens) for row in range(len(kept))]
+    rows = [_pooled(kept[i, list(t)], spec.pool).to(dtype) for i, t in enumerate(indices)]
+    tokens = indices if spec.pool == "none" else [t[:1] for t in indices]
+    return Captured(firing, tuple(rows), tuple(tokens))
+
+
+def _selected(
+    firing: Firing, row: int, n_tokens: int, patterns: tuple[str, ...] | None
+) -> tuple[int, ...]:
+    if patterns is None:
+        return tuple(range(n_tokens))
+    spans = firing.spans[row] if firing.spans else TokenSpans({})
+    names = spans.match(patterns)
+    if not names:
+        raise UnknownName(
+            f"{list(patterns)} names no token span of {firing.point}; it carries {list(spans)}"
+        )
+    return tuple(i for name in names for i in range(spans[name].start, spans[name].stop))
+
+
+def _pooled(tokens: Tensor, pool: str) -> Tensor:
+    """(tokens, width) to (1, width), or unchanged for `none`."""
+    if pool == "mean":
+        return tokens.mean(0, keepdim=True)
+    if pool == "max":
+        return tokens.amax(0, keepdim=True)
+    return tokens[-1:] if pool == "last" else tokens

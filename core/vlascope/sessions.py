@@ -1,0 +1,125 @@
+"""The life of attached hooks: opened, told of each chunk, counted, and always removed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from torch import Tensor
+
+from vlascope.errors import EditMisfired
+from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+    from vlascope.adapter import VLAAdapter
+    from vlascope.types import Observation
+
+__all__ = ["Batch", "HookSession"]
+
+
+class Batch:
+    """One inference: its rows' observations and moments, and their token spans when asked for."""
+
+    def __init__(
+        self, adapter: VLAAdapter, observations: Sequence[Observation], moments: Sequence[Moment]
+    ) -> None:
+        if len(moments) != len(observations):
+            raise ValueError(f"{len(observations)} rows need as many moments, got {len(moments)}")
+        self.moments = tuple(moments)
+        self._adapter = adapter
+        self._observations = observations
+        self._spans: dict[int, dict[str, tuple[TokenSpans, ...]]] = {}
+
+    def firing(self, point: HookPoint, call: int) -> Firing:
+        """What to tell of the `call`-th time `point` is computed."""
+        moments = tuple(m.at_call(call) for m in self.moments)
+        return Firing(point, call, moments, self.spans(point.pathway, call))
+
+    def spans(self, pathway: str, call: int) -> tuple[TokenSpans, ...]:
+        """Token spans of every row, worked out once per call."""
+        if call not in self._spans:
+            self._spans[call] = dict(self._adapter.token_spans(self._observations, call=call))
+        return self._spans[call].get(pathway, ())
+
+
+class HookSession(ABC):
+    """Hooks on some points of one adapter, from `__enter__` to `__exit__`."""
+
+    def __init__(self, adapter: VLAAdapter, points: Sequence[HookPoint]) -> None:
+        self.adapter = adapter
+        self.points = tuple(points)
+        self.chunks = 0
+        self._counts: dict[HookPoint, int] = {}
+        self._handles: list[RemovableHandle] = []
+        self._batch: Batch | None = None
+
+    @abstractmethod
+    def fired(self, point: HookPoint, call: int, value: Tensor) -> Tensor | None:
+        """See an activation; return its replacement, or None."""
+
+    @property
+    def batch(self) -> Batch:
+        """The inference under way."""
+        if self._batch is None:
+            raise RuntimeError(
+                "a hooked policy ran outside infer(); call adapter.infer(...) instead of "
+                "predict_chunk(...), so that the session knows which moments these rows are"
+            )
+        return self._batch
+
+    def __enter__(self) -> Self:
+        try:
+            for point in self.points:
+                self._attach(point)
+        except BaseException:
+            self._detach()
+            raise
+        self.adapter._sessions.append(self)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._detach()
+        self.adapter._sessions.remove(self)
+
+    def begin(self, observations: Sequence[Observation], moments: Sequence[Moment] | None) -> None:
+        """A chunk is about to be inferred."""
+        if moments is None:
+            step = self.chunks * self.adapter.info.executed_steps
+            moments = [Moment(f"row{i}", step, self.chunks) for i, _ in enumerate(observations)]
+        self._counts = dict.fromkeys(self.points, 0)
+        self._batch = Batch(self.adapter, observations, moments)
+
+    def finish(self) -> None:
+        """The chunk is complete: every point must have fired as often as its pathway declares.
+
+        Raises:
+            EditMisfired: naming the point, what it declared and what happened.
+        """
+        self._batch = None
+        self.chunks += 1
+        for point in self.points:
+            declared = self.adapter.info.pathway(point.pathway).calls_per_chunk
+            fired = self._counts[point]
+            if fired == 0 or (declared is not None and fired != declared):
+                raise EditMisfired(
+                    f"{point} of {self.adapter.name} fired {fired} times in a chunk, its pathway "
+                    f"declares {declared or 'at least 1'}: the tap hooks a module that the "
+                    f"forward pass does not call as declared; fix the adapter's hook map or "
+                    f"calls_per_chunk (`vlascope check {self.adapter.name}` shows every point)"
+                )
+
+    def _attach(self, point: HookPoint) -> None:
+        def edit(value: Tensor) -> Tensor | None:
+            call = self._counts.get(point, 0)
+            self._counts[point] = call + 1
+            return self.fired(point, call, value)
+
+        self._handles.extend(self.adapter.tap(point).attach(self.adapter.model, edit))
+
+    def _detach(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+        self._batch = None
