@@ -1,0 +1,105 @@
+"""The one schema of a finished episode, and the plan it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlascope.intervening import Receipt
+
+__all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity"]
+
+SCHEMA = "vlascope.episode/1"
+
+
+class PolicyIdentity(BaseModel):
+    """Which weights acted: the adapter's name, where they came from, and their sha256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter: str
+    checkpoint: str
+    checkpoint_hash: str
+
+
+class EpisodePlan(BaseModel):
+    """One episode to be run; episodes of different arms are paired by (task, seed).
+
+    Attributes:
+        arm: the condition's name.
+        task: by name.
+        seed: decides the initial state and the policy's noise.
+        instruction: what the policy is told; None for the task's own.
+        max_steps: environment steps at most; None for the benchmark's own limit.
+        stop_on_success: end at the first success (False records the full length, so that its
+            activations can be injected at any later moment).
+        perturbation: the name of the image edit applied, for the record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: str
+    task: str
+    seed: int
+    instruction: str | None = None
+    max_steps: int | None = None
+    stop_on_success: bool = True
+    perturbation: str | None = None
+
+    @property
+    def episode(self) -> str:
+        """The episode's name in moments and stores: `arm/task/seed`."""
+        return f"{self.arm}/{self.task}/{self.seed}"
+
+    def digest(self, **context: Any) -> str:
+        """A content hash of the plan in its context (policy, interventions, versions): 16 hex."""
+        parts = [self.model_dump_json(), *(f"{k}={context[k]}" for k in sorted(context))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class EpisodeRecord(BaseModel):
+    """What happened in one episode; one JSON line, its arrays in a file beside it.
+
+    Attributes:
+        digest: the plan's content hash; a finished digest is never run again.
+        status: `ok`, or `error` where the *environment* failed, which says nothing of the policy.
+        success: the benchmark's verdict, None where status is `error`.
+        steps: environment steps taken; `success_step`: the first successful one (1-based).
+        predicates: first step (1-based) at which each named condition of the scene held; those
+            that never held are absent.
+        initial_predicates: names of conditions that held before the first step.
+        receipts: what each intervention did to this episode.
+        batch_mode: `exact` (batch 1, replays bit for bit) or `batched` (equal up to floating
+            point), with the largest batch this episode was part of.
+        arrays: path, relative to the run, of a safetensors file holding `action` (steps, dim),
+            `end_effector` (steps + 1, 3) and one `object.<name>` (steps + 1, 3) per object, in
+            metres.
+        video: path, relative to the run, or None.
+        versions: package versions that could change the outcome.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["vlascope.episode/1"] = SCHEMA
+    digest: str
+    plan: EpisodePlan
+    policy: PolicyIdentity
+    benchmark: str
+    instruction: str
+    scene: str = ""
+    status: Literal["ok", "error"]
+    error: str | None = None
+    success: bool | None
+    steps: int
+    success_step: int | None = None
+    predicates: dict[str, int] = Field(default_factory=dict)
+    initial_predicates: tuple[str, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    batch_mode: Literal["exact", "batched"]
+    largest_batch: int = 1
+    arrays: str | None = None
+    video: str | None = None
+    seconds: float
+    versions: dict[str, str]
