@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from vlascope.hookspecs import hookimpl
+from vlascope.hookspecs import Register, hookimpl
 
 __all__ = ["register_benchmarks"]
 
 
 @hookimpl
-def register_benchmarks(register: Callable[..., None]) -> None:
+def register_benchmarks(register: Register) -> None:
     """Offer MetaWorld under its name; nothing heavy is imported until it is used."""
     register(
         "metaworld",

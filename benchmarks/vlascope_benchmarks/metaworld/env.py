@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 import numpy as np
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["CAMERAS", "MetaWorld"]
 
 CAMERAS: Mapping[str, int] = {
-    "corner": 0,
+    "corner": 2,
     "corner2": 2,
-    "corner3": 0,
+    "corner3": 2,
     "topview": 0,
     "behindGripper": 0,
     "gripperPOV": 0,
@@ -122,17 +122,18 @@ class MetaWorld(BenchmarkEnv):
             UnknownName: the task is none of MetaWorld's.
             ValueError: the seed is negative.
         """
-        self.task(task.name)
+        known = self.task(task.name)
         if seed < 0:
             raise ValueError(f"a seed is 0 or more; got {seed}")
-        self._stage_of(task).simulator.begin(task.name, seed)
-        self._task, self._steps = task, 0
+        self._stage_of(known).simulator.begin(task.name, seed)
+        self._task, self._steps = replace(known, instruction=task.instruction), 0
 
     def step(self, action: FloatArray) -> StepResult:
         """Apply one action, float32 (4,), clipped to [-1, 1].
 
         The episode ends (`terminated`) when the task succeeds. `predicates` hold the task's own
-        name, `near_object` and `grasped`; in the `multi_goal` suite all eight task names.
+        name, `near_object` and `grasped`, and for doors, drawers and the like what state they are
+        in; in the `multi_goal` suite all eight task names.
 
         Raises:
             ValueError: the action has another shape or is not finite.
@@ -199,12 +200,9 @@ class MetaWorld(BenchmarkEnv):
         """The task's scene, loaded when it is not; the one used longest ago makes room."""
         key = _scene_key(task)
         if key not in self._stages:
-            choose_backend()
-            from vlascope_benchmarks.metaworld.simulators import load_simulator
-
             while len(self._stages) >= self._keep:
                 self._stages.popitem(last=False)[1].close()
-            self._stages[key] = _Stage(load_simulator(task.name))
+            self._stages[key] = _Stage(_load(task))
         self._stages.move_to_end(key)
         return self._stages[key]
 
@@ -215,6 +213,18 @@ class MetaWorld(BenchmarkEnv):
             )
         raw = stage.renderer(stage.simulator.data, camera=self._camera, height=size, width=size)
         return np.ascontiguousarray(np.rot90(raw, CAMERAS[self._camera]))
+
+
+def _load(task: Task) -> Simulator:
+    """Load the simulator of the task's scene, having chosen an OpenGL before MuJoCo is imported."""
+    choose_backend()
+    if task.scene == tasks.MULTI_GOAL_SCENE:
+        from vlascope_benchmarks.metaworld.multi_goal import MultiGoalSimulator
+
+        return MultiGoalSimulator()
+    from vlascope_benchmarks.metaworld.simulators import StockSimulator
+
+    return StockSimulator(task.name, task.scene)
 
 
 def _scene_key(task: Task) -> str:

@@ -30,6 +30,9 @@ __all__ = ["MultiGoalSimulator"]
 HAND_ABOVE_BALL = 0.06
 """How far over the ball's centre the hand frame is when the fingers are in it, in metres."""
 
+FAUCET_TURN = 1.2
+"""The angle to either side, in radians, from which the faucet counts as turned."""
+
 
 class MultiGoalSimulator(Simulator):
     """Plays any of the eight instructions; the seed alone decides the scene."""
@@ -48,11 +51,12 @@ class MultiGoalSimulator(Simulator):
     def predicates(self) -> Mapping[str, bool]:
         """Whether each of the eight instructions holds at this moment, by task name."""
         slide = float(self.data.joint("goal_slidey").qpos[0])
+        knob = float(self.data.joint("knob_Joint_1").qpos[0])
         holds = {
             "open-drawer": slide < -0.145,
             "close-drawer": slide > -0.02,
-            "faucet-left": self._handle_is_at("handleStartClose", side=-1.0),
-            "faucet-right": self._handle_is_at("handleStartOpen", side=1.0),
+            "faucet-left": knob < -FAUCET_TURN,
+            "faucet-right": knob > FAUCET_TURN,
             "press-button": self._button_height() < 0.024,
         }
         hand = self.env.get_endeff_pos()
@@ -100,12 +104,6 @@ class MultiGoalSimulator(Simulator):
     def _tip(self, site: str) -> Float64:
         """Where an expert aims at to turn the faucet's handle from that side."""
         return np.array(self.data.site(site).xpos) + _offset(z=-0.01)
-
-    def _handle_is_at(self, site: str, *, side: float) -> bool:
-        """Whether the faucet's handle is turned to one side (-1 left, 1 right), within 7 cm."""
-        tip = self.data.site(site).xpos + _offset(x=-0.04 * side, z=0.02)
-        target = self.model.body("faucetBase").pos + _offset(x=0.175 * side, z=0.125)
-        return float(np.linalg.norm(tip - target)) < 0.07
 
     @cached_property
     def _experts(self) -> Mapping[str, Callable[[], FloatArray]]:

@@ -22,6 +22,8 @@ BALLS: Mapping[str, str] = {"red": "1 0 0 1", "green": "0 0.85 0 1", "blue": "0 
 """Colour name to MuJoCo rgba; the balls are markers that the hand passes through."""
 
 BALL_RADIUS = 0.04
+BALL_GAP = 0.14
+"""How far apart, in metres, the centres of two balls are at least."""
 _XML = """
 <mujoco>
   <include file="../scene/basic_scene.xml"/>
@@ -106,12 +108,13 @@ class MultiGoalTable(SawyerXYZEnv):  # type: ignore[misc]
         mujoco.mj_forward(self.model, self.data)
 
     def _place_balls(self) -> None:
-        placed: list[Float64] = []
-        while len(placed) < len(BALLS):
+        """Scatter the balls, apart from each other and not under the faucet's handle."""
+        taken: list[Float64] = [self.data.site("handleStartOpen").xpos[:2].copy()]
+        while len(taken) <= len(BALLS):
             spot = self.random.uniform([-0.3, 0.45], [0.3, 0.62])
-            if all(np.linalg.norm(spot - other) > 0.15 for other in placed):
-                placed.append(spot)
-        for name, spot in zip(BALLS, placed, strict=True):
+            if all(np.linalg.norm(spot - other) > BALL_GAP for other in taken):
+                taken.append(spot)
+        for name, spot in zip(BALLS, taken[1:], strict=True):
             self.model.site(f"ball_{name}").pos[:] = [*spot, BALL_RADIUS]
 
 

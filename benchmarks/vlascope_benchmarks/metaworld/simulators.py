@@ -14,8 +14,9 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
 from vlascope.types import FloatArray, Pose, StepResult
+from vlascope_benchmarks.metaworld.conditions import conditions_of
 
-__all__ = ["Float64", "Simulator", "StockSimulator", "load_simulator"]
+__all__ = ["Float64", "Simulator", "StockSimulator", "scripted_action", "unlock"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -102,8 +103,8 @@ class Simulator(ABC):
 class StockSimulator(Simulator):
     """One of MetaWorld's fifty environments."""
 
-    def __init__(self, task: str) -> None:
-        self._task = task
+    def __init__(self, task: str, scene: str) -> None:
+        self._task, self._scene = task, scene
         super().__init__(_stock_environment(task))
         self._expert = ENV_POLICY_MAP[f"{task}-v3"]()
 
@@ -122,6 +123,7 @@ class StockSimulator(Simulator):
             self._task: success,
             "near_object": bool(info["near_object"]),
             "grasped": bool(info["grasp_success"]),
+            **conditions_of(self._scene, self.model, self.data),
         }
         distance = float(info["obj_to_target"])
         reward = float(info["unscaled_reward"])
@@ -136,16 +138,6 @@ class StockSimulator(Simulator):
         names = ["object", *(f"object_{i}" for i in range(2, len(tracked) + 1))]
         marks = {name: Pose(at.copy()) for name, at in zip(names, tracked, strict=True)}
         return {**marks, "goal": Pose(np.array(self.env._get_pos_goal(), dtype=np.float64))}
-
-
-def load_simulator(task: str) -> Simulator:
-    """Load the scene that `task` is played in."""
-    from vlascope_benchmarks.metaworld.multi_goal import MultiGoalSimulator
-    from vlascope_benchmarks.metaworld.tasks import MULTI_GOAL_SCENE
-
-    if task.startswith(f"{MULTI_GOAL_SCENE}/"):
-        return MultiGoalSimulator()
-    return StockSimulator(task)
 
 
 def scripted_action(policy: Any, observation: Float64) -> FloatArray:
