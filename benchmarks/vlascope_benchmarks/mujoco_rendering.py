@@ -15,7 +15,7 @@ import numpy as np
 from vlascope.errors import NoRenderer
 from vlascope.types import Image
 
-__all__ = ["OffscreenRenderer", "RenderMode", "choose_backend"]
+__all__ = ["OffscreenRenderer", "RenderMode", "choose_backend", "import_mujoco"]
 
 RenderMode = Literal["fast", "full"]
 
@@ -54,6 +54,28 @@ def choose_backend(environ: MutableMapping[str, str] = os.environ) -> str | None
     return None
 
 
+def import_mujoco() -> None:
+    """Import MuJoCo for the first time, with a backend that works here.
+
+    Raises:
+        NoRenderer: the user's own `MUJOCO_GL` names a backend that is not installed.
+        ModuleNotFoundError: MuJoCo itself is not installed.
+    """
+    choose_backend()
+    try:
+        import mujoco  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "mujoco":
+            raise _no_renderer(error) from error
+        raise ModuleNotFoundError(
+            "this benchmark needs MuJoCo, which is not installed; "
+            "install its extra, for MetaWorld: pip install 'vlascope[metaworld]'",
+            name="mujoco",
+        ) from error
+    except Exception as error:  # MuJoCo loads the backend here, and each fails in its own way
+        raise _no_renderer(error) from error
+
+
 class OffscreenRenderer:
     """Draws one MuJoCo model off screen, at any size up to a limit.
 
@@ -69,10 +91,9 @@ class OffscreenRenderer:
 
         _configure(model, mode, max_size)
         self._model = model
-        self._context: Any = _gl_context(max_size)
+        self._context: Any = None
+        self._context, self._resources = _start_gl(model, max_size)
         _close_at_exit(self)
-        self._resources = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._resources)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._options = mujoco.MjvOption()
         if mode == "fast":
@@ -136,19 +157,29 @@ def _configure(model: Any, mode: RenderMode, max_size: int) -> None:
     model.vis.global_.offheight = max_size
 
 
-def _gl_context(size: int) -> Any:
-    """An OpenGL context of the backend in `MUJOCO_GL`."""
-    backend = os.environ.get("MUJOCO_GL", "")
+def _start_gl(model: Any, size: int) -> tuple[Any, Any]:
+    """An OpenGL context of the backend in `MUJOCO_GL`, and the model's buffers in it."""
+    import mujoco
+
     try:
-        context_class = _context_class(backend)
-        context = context_class(size, size)
+        context = _context_class(_backend())(size, size)
         context.make_current()
+        resources = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
     except Exception as error:  # every backend fails in its own way, down to AttributeError
-        raise NoRenderer(
-            f"no picture can be drawn: MuJoCo found no working OpenGL "
-            f"(MUJOCO_GL={backend!r}: {type(error).__name__}: {error}); {_INSTALL}"
-        ) from error
-    return context
+        raise _no_renderer(error) from error
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, resources)
+    return context, resources
+
+
+def _backend() -> str:
+    return os.environ.get("MUJOCO_GL", "").strip().lower()
+
+
+def _no_renderer(error: Exception) -> NoRenderer:
+    return NoRenderer(
+        f"no picture can be drawn: MuJoCo found no working OpenGL "
+        f"(MUJOCO_GL={_backend()!r}: {type(error).__name__}: {error}); {_INSTALL}"
+    )
 
 
 def _context_class(backend: str) -> Any:

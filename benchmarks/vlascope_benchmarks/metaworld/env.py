@@ -14,7 +14,7 @@ from vlascope.errors import unknown_name
 from vlascope.specs import ActionSpec, CameraSpec, StateSpec
 from vlascope.types import FloatArray, Image, Observation, Pose, StepResult
 from vlascope_benchmarks.metaworld import tasks
-from vlascope_benchmarks.mujoco_rendering import OffscreenRenderer, RenderMode, choose_backend
+from vlascope_benchmarks.mujoco_rendering import OffscreenRenderer, RenderMode, import_mujoco
 
 if TYPE_CHECKING:
     from vlascope_benchmarks.metaworld.simulators import Simulator
@@ -217,7 +217,7 @@ class MetaWorld(BenchmarkEnv):
 
 def _load(task: Task) -> Simulator:
     """Load the simulator of the task's scene, having chosen an OpenGL before MuJoCo is imported."""
-    choose_backend()
+    import_mujoco()
     if task.scene == tasks.MULTI_GOAL_SCENE:
         from vlascope_benchmarks.metaworld.multi_goal import MultiGoalSimulator
 
