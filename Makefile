@@ -1,0 +1,43 @@
+# Each target sets up what it needs by itself (uv, Python 3.12, the locked packages), then does its
+# job. `make help` lists them; docs and examples call no others.
+
+RUN := tools/uv.sh run --frozen --extra metaworld --extra video
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format docs docs-serve clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install everything into .venv, and the git hooks
+	tools/uv.sh sync --frozen --extra metaworld --extra video
+	$(RUN) pre-commit install
+
+demo: ## The main job: look into a trained policy in MetaWorld, and report (10 minutes, 2 cores)
+	$(RUN) vlascope demo $(ARGS)
+
+test: ## What every change must pass (ARGS="-k name" narrows it down)
+	$(RUN) --group docs pytest -m "not slow and not gpu" $(ARGS)
+
+test-all: ## The slow tests too
+	$(RUN) --group docs pytest -m "not gpu" $(ARGS)
+
+check: ## Format, lint and types, changing nothing
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) pyright
+
+format: ## Let ruff put formatting and imports right
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+docs: ## Build the documentation into site/, where a warning is an error
+	$(RUN) --group docs mkdocs build --strict
+
+docs-serve: ## Read the documentation while writing it
+	$(RUN) --group docs mkdocs serve
+
+clean: ## Remove what was built; the environment and runs/ stay
+	rm -rf site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
