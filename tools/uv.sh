@@ -10,6 +10,12 @@ set -u
 
 tools=${VLASCOPE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/vlascope/tools}
 
+# Behind a proxy with its own certificate, trust what the system trusts.
+bundle=/etc/ssl/certs/ca-certificates.crt
+if [ -z "${SSL_CERT_FILE:-}" ] && [ -r "$bundle" ]; then
+    export SSL_CERT_FILE="$bundle"
+fi
+
 # A version manager's shim may be on the PATH and still fail in this very folder: ask it here.
 works() { [ -n "$1" ] && "$1" --version >/dev/null 2>&1; }
 
@@ -38,7 +44,7 @@ found() {
 install() {
     echo "uv is not here: installing it into $tools" >&2
     for python in $pythons; do
-        elsewhere "$python" -m pip install --quiet --upgrade --target "$tools" uv >&2 && return
+        elsewhere "$python" -m pip install --quiet --root-user-action ignore --upgrade --target "$tools" uv >&2 && return
         elsewhere "$python" -m venv "$tools" >&2 &&
             elsewhere "$tools/bin/python" -m pip install --quiet uv >&2 && return
     done
