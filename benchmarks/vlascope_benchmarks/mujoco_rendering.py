@@ -25,8 +25,9 @@ _open: weakref.WeakSet[OffscreenRenderer] = weakref.WeakSet()
 
 _INSTALL = (
     "install one of the two software renderers, on Debian or Ubuntu:\n"
-    "  apt-get install libegl1 libgl1 libgl1-mesa-dri    (EGL; MUJOCO_GL=egl)\n"
-    "  apt-get install libosmesa6 libgl1                 (OSMesa; MUJOCO_GL=osmesa)"
+    "  apt-get install libegl1 libgl1-mesa-dri    (EGL; MUJOCO_GL=egl)\n"
+    "  apt-get install libosmesa6                 (OSMesa; MUJOCO_GL=osmesa)\n"
+    "and unset MUJOCO_GL to let vlascope choose"
 )
 
 
