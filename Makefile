@@ -1,6 +1,8 @@
 # Each target sets up what it needs by itself (uv, Python 3.12, the locked packages), then does its
 # job. `make help` lists them; docs and examples call no others.
 
+export NO_MKDOCS_2_WARNING := 1
+
 RUN := tools/uv.sh run --frozen --extra metaworld --extra video
 ARGS ?=
 
