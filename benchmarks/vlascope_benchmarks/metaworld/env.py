@@ -132,8 +132,8 @@ class MetaWorld(BenchmarkEnv):
         """Apply one action, float32 (4,), clipped to [-1, 1].
 
         The episode ends (`terminated`) when the task succeeds. `predicates` hold the task's own
-        name, `near_object` and `grasped`, and for doors, drawers and the like what state they are
-        in; in the `multi_goal` suite all eight task names.
+        name and the state that a door, drawer or the like is in; in the `multi_goal` suite all
+        eight task names. `info` holds two of the package's own figures, as it reports them.
 
         Raises:
             ValueError: the action has another shape or is not finite.

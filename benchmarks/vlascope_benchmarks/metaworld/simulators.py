@@ -119,18 +119,11 @@ class StockSimulator(Simulator):
 
     def _judge(self, info: Mapping[str, Any]) -> StepResult:
         success = bool(info["success"])
-        predicates = {
-            self._task: success,
-            "near_object": bool(info["near_object"]),
-            "grasped": bool(info["grasp_success"]),
-            **conditions_of(self._scene, self.model, self.data),
-        }
-        distance = float(info["obj_to_target"])
-        reward = float(info["unscaled_reward"])
+        conditions = conditions_of(self._scene, self.model, self.data)
         return StepResult(
             success=success,
-            predicates=predicates,
-            info={"object_to_goal": distance, "reward": reward},
+            predicates={self._task: success, **conditions},
+            info={name: float(info[name]) for name in ("unscaled_reward", "obj_to_target")},
         )
 
     def _marks(self) -> Mapping[str, Pose]:
