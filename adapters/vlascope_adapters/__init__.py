@@ -1,0 +1,1 @@
+"""First-party adapter plugins, one file or small folder per architecture."""
