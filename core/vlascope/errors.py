@@ -9,11 +9,14 @@ __all__ = [
     "CapabilityMissing",
     "ChecksumMismatch",
     "CorruptFile",
+    "DiskFull",
     "EditMisfired",
+    "EnvironmentFailed",
     "IncompatibleError",
     "InvalidName",
     "MisalignedActivations",
     "NoRenderer",
+    "RunLocked",
     "StudyFileError",
     "UnknownName",
     "VlascopeError",
@@ -60,8 +63,20 @@ class ChecksumMismatch(CorruptFile):
     """A file whose content is not what its manifest says."""
 
 
+class DiskFull(VlascopeError, OSError):
+    """No space left; what was finished before is intact and a rerun goes on from there."""
+
+
+class EnvironmentFailed(VlascopeError, RuntimeError):
+    """A benchmark that cannot be built, or whose environments fail again and again."""
+
+
 class NoRenderer(VlascopeError, RuntimeError):
     """No headless OpenGL could be started; the message names the system package to install."""
+
+
+class RunLocked(VlascopeError, RuntimeError):
+    """Another process is writing this directory."""
 
 
 class StudyFileError(VlascopeError, ValueError):

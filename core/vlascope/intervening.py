@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,6 +61,53 @@ class _Tally:
     call: int
     ratios: Tensor
 
+    def ratios_of(self, episode: str | None) -> list[float]:
+        """The ratios of one episode's rows, or of all."""
+        if episode is not None and episode not in self.episodes:
+            return []
+        rows = zip(self.episodes, self.ratios.tolist(), strict=True)
+        return [ratio for name, ratio in rows if episode in (None, name)]
+
+    def without(self, episode: str) -> _Tally:
+        """The same firing, of the other episodes."""
+        if episode not in self.episodes:
+            return self
+        rest = [i for i, name in enumerate(self.episodes) if name != episode]
+        return _Tally(tuple(self.episodes[i] for i in rest), self.call, self.ratios[rest])
+
+
+@dataclass
+class _Sum:
+    """Totals over firings."""
+
+    fired: Counter[int] = field(default_factory=Counter)
+    ratio_sum: float = 0.0
+    ratio_max: float | None = None
+    expected: int = 0
+    missed: int = 0
+
+    def copy(self) -> _Sum:
+        return replace(self, fired=self.fired.copy())
+
+    def add(self, call: int, ratios: Sequence[float]) -> None:
+        if ratios:
+            self.fired[call] += len(ratios)
+            self.ratio_sum += sum(ratios)
+            self.ratio_max = max(ratios) if self.ratio_max is None else max(self.ratio_max, *ratios)
+
+    def receipt(self, intervention: Intervention, points: int) -> Receipt:
+        edits = sum(self.fired.values())
+        return Receipt(
+            kind=intervention.kind,
+            at=intervention.at,
+            points=points,
+            fired=dict(sorted(self.fired.items())),
+            expected=self.expected,
+            mismatches=self.missed,
+            dx_ratio_mean=self.ratio_sum / edits if edits else None,
+            dx_ratio_max=self.ratio_max,
+        )
+
 
 class _EditSession(HookSession):
     """One intervention at all its points."""
@@ -71,6 +118,7 @@ class _EditSession(HookSession):
         self._tallies: list[_Tally] = []
         self._expected: Counter[str] = Counter()
         self._missed: Counter[str] = Counter()
+        self._forgotten = _Sum()
         self._refuse_impossible_calls()
 
     def fired(self, point: HookPoint, call: int, value: Tensor) -> Tensor | None:
@@ -92,27 +140,24 @@ class _EditSession(HookSession):
 
     def receipt(self, episode: str | None = None) -> Receipt:
         """What was done, to one episode or to all."""
-        fired: Counter[int] = Counter()
-        ratios: list[float] = []
+        done = _Sum() if episode is not None else self._forgotten.copy()
         for tally in self._tallies:
-            chosen = [
-                r
-                for e, r in zip(tally.episodes, tally.ratios.tolist(), strict=True)
-                if episode in (None, e)
-            ]
-            if chosen:
-                fired[tally.call] += len(chosen)
-                ratios.extend(chosen)
-        return Receipt(
-            kind=self.intervention.kind,
-            at=self.intervention.at,
-            points=len(self.points),
-            fired=dict(sorted(fired.items())),
-            expected=_total(self._expected, episode),
-            mismatches=_total(self._missed, episode),
-            dx_ratio_mean=sum(ratios) / len(ratios) if ratios else None,
-            dx_ratio_max=max(ratios) if ratios else None,
-        )
+            done.add(tally.call, tally.ratios_of(episode))
+        done.expected += _total(self._expected, episode)
+        done.missed += _total(self._missed, episode)
+        return done.receipt(self.intervention, len(self.points))
+
+    def forget(self, episode: str) -> None:
+        """Fold an episode's tallies into the total, so that memory does not grow with episodes."""
+        kept = []
+        for tally in self._tallies:
+            self._forgotten.add(tally.call, tally.ratios_of(episode))
+            rest = tally.without(episode)
+            if rest.episodes:
+                kept.append(rest)
+        self._tallies = kept
+        self._forgotten.expected += self._expected.pop(episode, 0)
+        self._forgotten.missed += self._missed.pop(episode, 0)
 
     def _declared(self, moment: Moment) -> bool:
         """Whether the written-down restrictions name this row, whatever the source holds."""
@@ -182,6 +227,11 @@ class Editing:
     def receipts_of(self, episode: str) -> tuple[Receipt, ...]:
         """What each intervention has done to one episode."""
         return tuple(s.receipt(episode) for s in self._sessions)
+
+    def forget(self, episode: str) -> None:
+        """Drop what `receipts_of` says of an episode; `receipts` still counts it."""
+        for session in self._sessions:
+            session.forget(episode)
 
     def verify(self) -> None:
         """Refuse interventions that did nothing.

@@ -70,6 +70,8 @@ class EpisodeRecord(BaseModel):
         predicates: first step (1-based) at which each named condition of the scene held; those
             that never held are absent.
         initial_predicates: names of conditions that held before the first step.
+        error: why the environment failed; with status `ok`, why the policy's episode was cut
+            short (an action that was not finite).
         receipts: what each intervention did to this episode.
         batch_mode: `exact` (batch 1, replays bit for bit) or `batched` (equal up to floating
             point), with the largest batch this episode was part of.
@@ -77,6 +79,8 @@ class EpisodeRecord(BaseModel):
             `end_effector` (steps + 1, 3) and one `object.<name>` (steps + 1, 3) per object, in
             metres.
         video: path, relative to the run, or None.
+        frames: path, relative to the run, of a safetensors file holding the film strip: `images`
+            uint8 (frames, height, width, 3) and `steps` (frames,); None where not filmed.
         versions: package versions that could change the outcome.
     """
 
@@ -101,5 +105,6 @@ class EpisodeRecord(BaseModel):
     largest_batch: int = 1
     arrays: str | None = None
     video: str | None = None
+    frames: str | None = None
     seconds: float
     versions: dict[str, str]

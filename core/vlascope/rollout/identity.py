@@ -1,0 +1,78 @@
+"""What makes an episode the same episode: the content that its digest covers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vlascope import __version__
+from vlascope.adapter import VLAAdapter
+from vlascope.benchmark import ImageEdit
+from vlascope.interventions import Intervention
+from vlascope.recording import RecordSpec
+from vlascope.records import PolicyIdentity
+from vlascope.rollout.spec import BenchmarkSpec
+
+__all__ = ["digest_context", "perturbation_name", "policy_identity"]
+
+
+def policy_identity(adapter: VLAAdapter) -> PolicyIdentity:
+    """Which weights act."""
+    info = adapter.info
+    return PolicyIdentity(
+        adapter=info.name, checkpoint=info.checkpoint, checkpoint_hash=info.checkpoint_hash
+    )
+
+
+def digest_context(
+    adapter: VLAAdapter,
+    benchmark: BenchmarkSpec,
+    run_dir: Path,
+    *,
+    interventions: Sequence[Intervention],
+    record: RecordSpec | None,
+    perturb: str | ImageEdit | None,
+    batch_mode: str,
+) -> dict[str, str]:
+    """Everything beside the plan that decides what an episode is.
+
+    Stores that interventions read are named relative to the run directory, so that a study's
+    folder may be moved; what a store holds is not hashed.
+    """
+    edits = [_relative(i.model_dump(mode="json"), run_dir) for i in interventions]
+    return {
+        "policy": adapter.info.checkpoint_hash,
+        "benchmark": str(benchmark),
+        "interventions": _sha256(edits),
+        "record": "" if record is None else record.model_dump_json(),
+        "perturb": perturbation_name(perturb),
+        "batch_mode": batch_mode,
+        "code": __version__,
+    }
+
+
+def perturbation_name(perturb: str | ImageEdit | None) -> str:
+    """A perturbation's import path, or its `repr` where it is an instance (a frozen dataclass)."""
+    if perturb is None or isinstance(perturb, str):
+        return perturb or ""
+    if isinstance(perturb, type) or hasattr(perturb, "__qualname__"):
+        return f"{perturb.__module__}:{perturb.__qualname__}"
+    return f"{type(perturb).__module__}:{perturb!r}"
+
+
+def _relative(value: Any, run_dir: Path) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"store"}:
+            return {"store": os.path.relpath(value["store"], run_dir)}
+        return {key: _relative(entry, run_dir) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_relative(entry, run_dir) for entry in value]
+    return value
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,140 @@
+"""One environment playing one episode, and the trace it leaves; runs in a worker process."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from vlascope.benchmark import BenchmarkEnv
+from vlascope.errors import CapabilityMissing
+from vlascope.rollout.film import encode_mp4, evenly_spaced
+from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
+from vlascope.types import FloatArray, Image, Observation, Pose, StepResult
+
+__all__ = ["Playing"]
+
+
+class Playing:
+    """An episode under way in `env`; rendered only where a chunk begins."""
+
+    def __init__(self, env: BenchmarkEnv, begin: Begin) -> None:
+        self._env = env
+        self._plan = begin
+        self._step = 0
+        self._actions: list[FloatArray] = []
+        self._positions: dict[str, list[npt.NDArray[np.float64]]] = {}
+        self._has_scene = True
+        self._success_step: int | None = None
+        self._predicates: dict[str, int] = {}
+        self._initial: tuple[str, ...] = ()
+        self._strip: list[tuple[int, Image]] = []
+        self._video: list[Image] = []
+
+    def begin(self) -> Observed:
+        """Reset and look."""
+        self._env.start(self._env.task(self._plan.task), seed=self._plan.seed)
+        self._note_initial_predicates()
+        self._note_scene()
+        self._note_video()
+        return Observed(self._plan.slot, 0, self._observe())
+
+    def execute(self, request: Execute) -> Observed | Finished:
+        """Play the actions; look again, or hand over the trace of the finished episode."""
+        over = request.last
+        for action in request.actions:
+            if over := self._advance(action) or over:
+                break
+        if over:
+            return Finished(self._plan.slot, self._finish())
+        return Observed(self._plan.slot, self._step, self._observe())
+
+    def _advance(self, action: FloatArray) -> bool:
+        """One step; whether the episode is over."""
+        result = self._env.step(action)
+        self._step += 1
+        self._actions.append(np.array(action, np.float32))
+        for name, holds in result.predicates.items():
+            if holds:
+                self._predicates.setdefault(name, self._step)
+        if result.success and self._success_step is None:
+            self._success_step = self._step
+        self._note_scene()
+        self._note_video()
+        return self._over(result)
+
+    def _over(self, result: StepResult) -> bool:
+        limit = self._plan.max_steps
+        if result.truncated or (limit is not None and self._step >= limit):
+            return True
+        if self._success_step is not None:
+            return self._plan.stop_on_success
+        return result.terminated
+
+    def _observe(self) -> Observation:
+        observation = self._env.observe()
+        film = self._plan.film
+        if film is not None and film.frames:
+            if film.view == "frame" or not observation.images:
+                picture = self._env.frame()
+            else:
+                picture = next(iter(observation.images.values()))
+            self._strip.append((self._step, picture))
+        return observation
+
+    def _note_initial_predicates(self) -> None:
+        """Conditions that hold at once, where the benchmark can say so before a step."""
+        predicates = getattr(self._env, "predicates", None)
+        if callable(predicates):
+            self._initial = tuple(sorted(name for name, holds in predicates().items() if holds))
+
+    def _note_scene(self) -> None:
+        if not self._has_scene:
+            return
+        try:
+            poses = self._env.scene_state()
+        except CapabilityMissing:
+            self._has_scene = False
+            return
+        if self._step == 0:
+            self._positions = {name: [] for name in poses}
+        for name, track in self._positions.items():
+            track.append(_position(poses.get(name)))
+
+    def _note_video(self) -> None:
+        film = self._plan.film
+        if film is not None and film.video and self._step % film.video_every == 0:
+            self._video.append(self._env.frame())
+
+    def _finish(self) -> Trace:
+        film = self._plan.film
+        strip = video = None
+        if film is not None and film.frames:
+            self._observe()
+            strip = evenly_spaced(
+                [image for _, image in self._strip], [step for step, _ in self._strip], film.frames
+            )
+        if film is not None and self._video:
+            video = encode_mp4(self._video, self._env.info.hz / film.video_every)
+        return Trace(
+            steps=self._step,
+            arrays=self._arrays(),
+            success_step=self._success_step,
+            predicates=self._predicates,
+            initial_predicates=self._initial,
+            strip=strip,
+            video=video,
+        )
+
+    def _arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        dim = self._env.info.action.dim
+        actions = np.asarray(self._actions, np.float32).reshape(len(self._actions), dim)
+        tracks = {
+            name if name == "end_effector" else f"object.{name}": np.asarray(track, np.float32)
+            for name, track in self._positions.items()
+        }
+        return {"action": actions, **tracks}
+
+
+def _position(pose: Pose | None) -> npt.NDArray[np.float64]:
+    """Metres (3,); NaN for a thing that is no longer there."""
+    return np.full(3, np.nan) if pose is None else np.array(pose.position, np.float64)

@@ -1,0 +1,153 @@
+"""What happens to a finished episode: its files first, its line last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from vlascope.intervening import Editing
+from vlascope.records import EpisodeRecord, PolicyIdentity
+from vlascope.rollout.arrays import write_arrays
+from vlascope.rollout.film import Strip
+from vlascope.rollout.flight import Flight
+from vlascope.rollout.guard import EditGuard
+from vlascope.rollout.ledger import Ledger
+from vlascope.rollout.messages import Trace
+from vlascope.rollout.progress import Reporter
+from vlascope.store.durable import write_atomically
+
+__all__ = ["EpisodeSink", "Header", "Recorder"]
+
+
+class Recorder(Protocol):
+    """Keeps activations of the episodes in flight."""
+
+    def gather(self) -> None:
+        """Take what the last inference recorded."""
+
+    def commit(self, episode: str) -> None:
+        """Write one finished episode's activations, whole."""
+
+    def drop(self, episode: str) -> None:
+        """Forget an episode that will not be committed."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all records of one run share."""
+
+    policy: PolicyIdentity
+    benchmark: str
+    batch_mode: Literal["exact", "batched"]
+    versions: Mapping[str, str]
+
+
+class EpisodeSink:
+    """Turns outcomes into records; holds them back until the guard has seen the edits act."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        ledger: Ledger,
+        header: Header,
+        guard: EditGuard,
+        editing: Editing,
+        recorder: Recorder | None,
+        reporter: Reporter,
+    ) -> None:
+        self._run_dir, self._ledger, self._header = run_dir, ledger, header
+        self._guard, self._editing, self._recorder = guard, editing, recorder
+        self._reporter = reporter
+        self._held: list[tuple[EpisodeRecord, Trace]] = []
+
+    def inferred(self, flights: list[Flight]) -> None:
+        """Take what was recorded of this batch."""
+        if self._recorder is not None:
+            self._recorder.gather()
+
+    def finished(self, flight: Flight, trace: Trace) -> None:
+        """Commit the episode, or hold it until the interventions are known to act."""
+        record = self._record(flight, trace)
+        self._editing.forget(record.plan.episode)
+        self._held.append((record, trace))
+        self._guard.count(record)
+        if self._guard.settled:
+            self.flush()
+
+    def failed(self, flight: Flight, reason: str) -> None:
+        """Write down that the environment failed, which says nothing of the policy."""
+        self.dropped(flight)
+        record = self._record(flight, None, reason)
+        self._ledger.append(record)
+        self._reporter.advance(success=None)
+
+    def dropped(self, flight: Flight) -> None:
+        """Forget a try that is not counted."""
+        episode = flight.planned.plan.episode
+        self._editing.forget(episode)
+        if self._recorder is not None:
+            self._recorder.drop(episode)
+
+    def flush(self) -> None:
+        """Commit every episode held: activations, arrays and pictures, then the line."""
+        while self._held:
+            record, trace = self._held[0]
+            if self._recorder is not None:
+                self._recorder.commit(record.plan.episode)
+            assert record.arrays is not None
+            write_arrays(self._run_dir / record.arrays, trace.arrays)
+            self._write_pictures(record, trace.strip, trace.video)
+            self._ledger.append(record)
+            self._held.pop(0)
+            self._reporter.advance(success=record.success)
+
+    def _write_pictures(
+        self, record: EpisodeRecord, strip: Strip | None, video: bytes | None
+    ) -> None:
+        if strip is not None and record.frames is not None:
+            write_arrays(
+                self._run_dir / record.frames, {"images": strip.images, "steps": strip.steps}
+            )
+        if video is not None and record.video is not None:
+            write_atomically(self._run_dir / record.video, video)
+
+    def _record(
+        self, flight: Flight, trace: Trace | None, reason: str | None = None
+    ) -> EpisodeRecord:
+        planned = flight.planned
+        shared: dict[str, Any] = {
+            "digest": planned.digest,
+            "plan": planned.plan,
+            "policy": self._header.policy,
+            "benchmark": self._header.benchmark,
+            "instruction": planned.instruction,
+            "scene": planned.task.scene,
+            "batch_mode": self._header.batch_mode,
+            "largest_batch": flight.largest_batch,
+            "seconds": round(flight.seconds, 4),
+            "versions": dict(self._header.versions),
+        }
+        if trace is None:
+            return EpisodeRecord(
+                status="error", error=reason, success=None, steps=flight.step, **shared
+            )
+        receipts = self._editing.receipts_of(planned.plan.episode)
+        outcome = _outcome(trace, planned.digest)
+        return EpisodeRecord(
+            status="ok", error=flight.error, receipts=receipts, **outcome, **shared
+        )
+
+
+def _outcome(trace: Trace, name: str) -> dict[str, Any]:
+    return {
+        "success": trace.success_step is not None,
+        "steps": trace.steps,
+        "success_step": trace.success_step,
+        "predicates": dict(trace.predicates),
+        "initial_predicates": trace.initial_predicates,
+        "arrays": f"episodes/{name}.safetensors",
+        "frames": f"frames/{name}.safetensors" if trace.strip is not None else None,
+        "video": f"videos/{name}.mp4" if trace.video is not None else None,
+    }

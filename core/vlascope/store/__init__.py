@@ -1,0 +1,1 @@
+"""Activations on disk, with the moments and tokens they belong to."""
