@@ -97,7 +97,8 @@ class MetaWorld(BenchmarkEnv):
         for option, value in (("size", size), ("max_steps", max_steps), ("keep", keep)):
             if value < 1:
                 raise ValueError(f"{option} is at least 1; got {value}")
-        self._camera, self._size, self._render, self._keep = camera, size, render, keep
+        self._camera, self._size, self._keep = camera, size, keep
+        self._render: RenderMode = render
         self._stages: OrderedDict[str, _Stage] = OrderedDict()
         self._task: Task | None = None
         self._steps = 0

@@ -75,7 +75,7 @@ class MultiGoalSimulator(Simulator):
         self.env.random = np.random.default_rng(seed)
         self.env.reset()
 
-    def _judge(self, _info: Mapping[str, Any]) -> StepResult:
+    def _judge(self, info: Mapping[str, Any]) -> StepResult:
         predicates = self.predicates()
         return StepResult(
             success=predicates[f"{MULTI_GOAL_SCENE}/{self._goal}"], predicates=predicates

@@ -86,12 +86,20 @@ class MultiGoalTable(SawyerXYZEnv):  # type: ignore[misc]
     def _get_quat_objects(self) -> Float64:
         return np.array([1.0, 0.0, 0.0, 0.0])
 
-    def evaluate_state(self, _obs: Float64, _action: FloatArray) -> tuple[float, dict[str, Any]]:
+    def evaluate_state(
+        self,
+        obs: Float64,
+        action: FloatArray,
+    ) -> tuple[float, dict[str, Any]]:
         """Nothing is rewarded here."""
         return 0.0, {}
 
-    def reset(self, **_: Any) -> tuple[Float64, dict[str, Any]]:
-        """Arrange the table anew from `self.random`."""
+    def reset(
+        self,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Float64, dict[str, Any]]:
+        """Arrange the table anew from `self.random`; the arguments are ignored, as upstream."""
         mujoco.mj_resetData(self.model, self.data)
         self._reset_hand()
         self._place_furniture()
