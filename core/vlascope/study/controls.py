@@ -1,0 +1,75 @@
+"""Causal arms are judged beside controls, and a control has to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vlascope.study.problems import Problem, known_name
+from vlascope.study.schema import Arm, SourceChoice, Study
+
+__all__ = ["CONTROL_KINDS", "control_problems", "is_causal", "source_of"]
+
+CONTROL_KINDS = frozenset({"identity", "random_direction"})
+"""Edits that mean nothing by construction."""
+
+
+def is_causal(arm: Arm) -> bool:
+    """Whether an arm edits activations in a way that means something."""
+    return any(edit.get("kind") not in CONTROL_KINDS for edit in arm.interventions)
+
+
+def source_of(edit: Mapping[str, Any]) -> SourceChoice | None:
+    """The source an edit (or the edit it is `like`) names in the study's own terms, if any."""
+    source = edit.get("source")
+    if isinstance(source, Mapping) and "arm" in source:
+        return SourceChoice.model_validate(source)
+    like = edit.get("like")
+    return source_of(like) if isinstance(like, Mapping) else None
+
+
+def control_problems(study: Study) -> Iterator[Problem]:
+    """Missing controls, and arms that cannot play the role they are given."""
+    for name, arm in study.arms.items():
+        at = ("arms", name, "controls")
+        controls = arm.controls
+        given = controls.by_role if controls else {}
+        for role, control in given.items():
+            if control == "auto" and role in ("identity", "random_direction"):
+                continue
+            if control not in study.arms:
+                yield from known_name((*at, role), control, study.arms, "arm")
+            elif complaint := _unfit(arm, role, study.arms[control]):
+                yield Problem((*at, role), f"{control} is no {role} control: {complaint}")
+        missing = [role for role in _required(arm) if role not in given]
+        if missing and not (controls and controls.waived):
+            yield Problem(
+                ("arms", name),
+                f"a causal arm is judged beside controls, and {', '.join(missing)} is missing; "
+                "add `controls: {identity: auto, random_direction: auto, ...}` or say why not: "
+                "`controls: {waived: REASON}`",
+            )
+
+
+def _required(arm: Arm) -> list[str]:
+    if not is_causal(arm):
+        return []
+    sources = [s for edit in arm.interventions if (s := source_of(edit))]
+    crossed = any(s.task != "same" for s in sources)
+    more = ["no_injection", "cross_prompt"] if crossed else []
+    return ["identity", "random_direction", *more]
+
+
+def _unfit(arm: Arm, role: str, control: Arm) -> str | None:
+    """Why an arm cannot play a role, or None."""
+    kinds = {edit.get("kind") for edit in control.interventions}
+    if role in ("identity", "random_direction"):
+        return None if kinds == {role} else f"its edits are {sorted(map(str, kinds)) or 'none'}"
+    if kinds:
+        return "it has edits"
+    if role == "no_injection":
+        return None if control.prompt == arm.prompt else "its prompt differs"
+    tasks = [s.task for edit in arm.interventions if (s := source_of(edit))]
+    prompt = control.prompt
+    told = prompt.task if prompt is not None and not isinstance(prompt, str) else None
+    return None if told in tasks else f"its prompt does not follow the pairing {tasks}"

@@ -1,0 +1,263 @@
+"""Answering a study's questions: each number beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from vlascope.statistics import (
+    Comparison,
+    Estimate,
+    Pair,
+    bootstrap_contrast,
+    bootstrap_mean,
+    compare,
+    rate,
+)
+from vlascope.study.design import Cell, Design
+from vlascope.study.measuring import Measuring
+from vlascope.study.metrics import METRICS
+from vlascope.study.schema import Finding
+from vlascope.study.tasks import known_tasks, matching
+
+__all__ = ["Answer", "ArmAnswer", "Contrast", "ControlAnswer", "answer", "estimate"]
+
+Values = Mapping[Cell, float | None]
+
+
+class ControlAnswer(BaseModel):
+    """A control's own value, and the arm's difference from it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    arm: str
+    value: Estimate
+    comparison: Comparison
+
+
+class ArmAnswer(BaseModel):
+    """An arm's value in a part of the tasks, beside its controls.
+
+    Attributes:
+        group: which part; empty for all of the finding's tasks.
+        tasks: how many tasks the episodes come from.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: str
+    group: str
+    tasks: int
+    value: Estimate
+    controls: tuple[ControlAnswer, ...]
+
+
+class Contrast(BaseModel):
+    """Two arms on the same episodes, or one difference between two groups of tasks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    difference: Estimate
+    p: float | None = None
+    detectable: float | None = None
+
+
+class Answer(BaseModel):
+    """What was found about a question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    policy: str
+    question: str
+    metric: str
+    arms: tuple[ArmAnswer, ...]
+    contrasts: tuple[Contrast, ...]
+
+
+def estimate(metric: str, values: Values) -> Estimate:
+    """A rate with Wilson's interval, or a mean with a bootstrap interval over tasks."""
+    if METRICS[metric].binary:
+        return rate(list(values.values()))
+    by_task = _by_task(values)
+    found = bootstrap_mean(by_task)
+    return found.model_copy(update={"missing": len(values) - found.n})
+
+
+def paired(metric: str, arm: Values, control: Values) -> Comparison:
+    """Arm minus control over the cells both were planned for."""
+    cells = [cell for cell in arm if cell in control]
+    pairs = [Pair(task, arm[task, seed], control[task, seed]) for task, seed in cells]
+    return compare(pairs, binary=METRICS[metric].binary)
+
+
+def answer(measuring: Measuring, name: str, finding: Finding, policy: str) -> Answer:
+    """Work a finding out for one policy."""
+    parts = _parts(measuring.design, finding)
+    rows = [
+        _arm_answer(measuring, finding, policy, arm, group, tasks)
+        for group, tasks in parts.items()
+        for arm in finding.arms
+    ]
+    contrasts = [
+        *_between_arms(measuring, finding, policy, parts),
+        *_between_groups(measuring, finding, policy, parts),
+    ]
+    return Answer(
+        name=name,
+        policy=policy,
+        question=finding.question,
+        metric=finding.metric,
+        arms=tuple(r for r in rows if r.value.n or r.value.missing),
+        contrasts=tuple(contrasts),
+    )
+
+
+def _arm_answer(
+    measuring: Measuring, finding: Finding, policy: str, arm: str, group: str, tasks: Sequence[str]
+) -> ArmAnswer:
+    values = measuring.values(policy, arm, finding.metric, tasks)
+    controls = [
+        _control_answer(measuring, finding, policy, arm, role, control, values)
+        for role, control in _controls(measuring.design, finding, arm).items()
+    ]
+    return ArmAnswer(
+        arm=arm,
+        group=group,
+        tasks=len({task for task, _ in values}),
+        value=estimate(finding.metric, values),
+        controls=tuple(controls),
+    )
+
+
+def _control_answer(
+    measuring: Measuring,
+    finding: Finding,
+    policy: str,
+    arm: str,
+    role: str,
+    control: str,
+    values: Values,
+) -> ControlAnswer:
+    tasks = list(dict.fromkeys(task for task, _ in values))
+    theirs = measuring.values(policy, control, finding.metric, tasks, like=arm)
+    theirs = {cell: v for cell, v in theirs.items() if cell in values}
+    return ControlAnswer(
+        role=role,
+        arm=control,
+        value=estimate(finding.metric, theirs),
+        comparison=paired(finding.metric, values, theirs),
+    )
+
+
+def _controls(design: Design, finding: Finding, arm: str) -> dict[str, str]:
+    """By role: those the finding names, else the arm's own, else the baseline."""
+    own = design.controls(arm)
+    roles = {control: role for role, control in own.items()}
+    if finding.against is not None:
+        return {roles.get(c, c): c for c in finding.against if c != arm}
+    baseline = design.study.baseline_arm
+    if own:
+        return own
+    return {"baseline": baseline} if arm != baseline else {}
+
+
+def _between_arms(
+    measuring: Measuring, finding: Finding, policy: str, parts: Mapping[str, Sequence[str]]
+) -> list[Contrast]:
+    """Every further arm against the first, on the cells they share."""
+    first, *others = finding.arms
+    found = []
+    for group, tasks in parts.items():
+        reference = measuring.values(policy, first, finding.metric, tasks)
+        for other in others:
+            values = measuring.values(policy, other, finding.metric, tasks)
+            comparison = paired(finding.metric, reference, values)
+            where = f", {group}" if group else ""
+            found.append(
+                Contrast(
+                    label=f"{first} minus {other}{where}",
+                    difference=comparison.difference,
+                    p=comparison.p,
+                    detectable=comparison.detectable,
+                )
+            )
+    return found
+
+
+def _between_groups(
+    measuring: Measuring, finding: Finding, policy: str, parts: Mapping[str, Sequence[str]]
+) -> list[Contrast]:
+    """The first group's effect (arm minus its first control) minus every other group's."""
+    if finding.by != "groups":
+        return []
+    found = []
+    for arm in finding.arms:
+        controls = _controls(measuring.design, finding, arm)
+        if not controls:
+            continue
+        control = next(iter(controls.values()))
+        effects = {
+            group: _effects(measuring, finding.metric, policy, arm, control, tasks)
+            for group, tasks in parts.items()
+        }
+        first, *others = effects
+        found += [
+            Contrast(
+                label=f"effect of {arm} against {control}: {first} minus {other}",
+                difference=bootstrap_contrast(effects[first], effects[other]),
+            )
+            for other in others
+        ]
+    return found
+
+
+def _effects(
+    measuring: Measuring, metric: str, policy: str, arm: str, control: str, tasks: Sequence[str]
+) -> dict[str, list[float]]:
+    """Paired differences by task."""
+    values = measuring.values(policy, arm, metric, tasks)
+    theirs = measuring.values(policy, control, metric, tasks, like=arm)
+    differences = {
+        cell: None if v is None or (w := theirs.get(cell)) is None else v - w
+        for cell, v in values.items()
+    }
+    return _by_task(differences)
+
+
+def _by_task(values: Values) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for (task, _), value in values.items():
+        if value is not None:
+            found.setdefault(task, []).append(value)
+    return found
+
+
+def _parts(design: Design, finding: Finding) -> dict[str, tuple[str, ...]]:
+    """Tasks by the name of the part they make up."""
+    benchmark = design.study.benchmark.name
+    every = {t for g in design.groups for t in (p.task for p in g.plans)}
+    tasks = [t for t in known_tasks(benchmark) if t in every]
+    if finding.tasks is not None:
+        wanted = {t for p in finding.tasks for t in _named(design, p)}
+        tasks = [t for t in tasks if t in wanted]
+    if finding.by is None:
+        return {"": tuple(tasks)}
+    if finding.by == "groups":
+        groups = {n: matching(benchmark, p) for n, p in design.study.groups.items()}
+        parts = {n: tuple(t for t in tasks if t in group) for n, group in groups.items()}
+        return {n: part for n, part in parts.items() if part}
+    known = known_tasks(benchmark)
+    found: dict[str, tuple[str, ...]] = {}
+    for task in tasks:
+        key = task if finding.by == "task" else known[task].scene or task
+        found[key] = (*found.get(key, ()), task)
+    return found
+
+
+def _named(design: Design, pattern: str) -> tuple[str, ...]:
+    groups = design.study.groups
+    return matching(design.study.benchmark.name, groups.get(pattern, (pattern,)))

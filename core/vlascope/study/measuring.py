@@ -1,0 +1,80 @@
+"""Values of metrics by task and seed, for any arm of a finished study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vlascope.study.design import Cell, Design, Reference
+from vlascope.study.metrics import METRICS, Trio
+from vlascope.study.played import Episodes, Played
+
+__all__ = ["Measuring"]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """A laid-out study and its episodes.
+
+    Attributes:
+        design: what was planned.
+        episodes: what was played.
+    """
+
+    design: Design
+    episodes: Episodes
+
+    def values(
+        self,
+        policy: str,
+        arm: str,
+        metric: str,
+        tasks: Iterable[str] | None = None,
+        *,
+        like: str | None = None,
+    ) -> dict[Cell, float | None]:
+        """A metric by planned cell; None where the episode failed, is missing, or has no value.
+
+        Args:
+            policy: by the study's name for it.
+            arm: by name.
+            metric: one of `METRICS`.
+            tasks: only these.
+            like: take source episodes from this arm, so that a control is measured against the
+                same source as the arm it controls.
+        """
+        wanted = None if tasks is None else set(tasks)
+        found: dict[Cell, float | None] = {}
+        for plan in self.design.group(arm).plans:
+            if wanted is None or plan.task in wanted:
+                cell = (plan.task, plan.seed)
+                trio = self.trio(policy, arm, cell, like=like)
+                found[cell] = None if trio is None else METRICS[metric].measure(trio)
+        return found
+
+    def trio(self, policy: str, arm: str, cell: Cell, *, like: str | None = None) -> Trio | None:
+        """An episode with its baseline and source; None where it was not played to an end."""
+        episode = self.episodes.ok(policy, arm, cell)
+        if episode is None:
+            return None
+        study = self.design.study
+        return Trio(
+            episode=episode,
+            own=self.episodes.ok(policy, study.baseline_arm, cell),
+            source=self.source(policy, like or arm, cell),
+            watched=self.episodes.watched,
+            margin=study.report.override_margin,
+        )
+
+    def source(self, policy: str, arm: str, cell: Cell) -> Played | None:
+        """The source task's episode of an arm at a cell, in its longest recording."""
+        reference = self.design.group(arm).sources.get(cell)
+        return None if reference is None else self._played(policy, reference)
+
+    def _played(self, policy: str, reference: Reference) -> Played | None:
+        plain = reference.arm.removesuffix(".source")
+        for arm in (f"{plain}.source", plain):
+            found = self.episodes.ok(policy, arm, (reference.task, reference.seed))
+            if found is not None:
+                return found
+        return None

@@ -1,0 +1,239 @@
+"""What a study file may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from vlascope.errors import unknown_name
+from vlascope.recording import RecordSpec
+from vlascope.study.seeds import Seeds
+
+__all__ = [
+    "Arm",
+    "BenchmarkChoice",
+    "Controls",
+    "Finding",
+    "PolicyChoice",
+    "Prompt",
+    "ReportOptions",
+    "SourceChoice",
+    "Strict",
+    "Study",
+]
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Patterns = tuple[str, ...]
+
+
+class Strict(BaseModel):
+    """Frozen; unknown keys are refused with near matches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    error = unknown_name(f"{cls.__name__} key", str(key), cls.model_fields)
+                    text = str(error).replace("{", "{{").replace("}", "}}")
+                    raise PydanticCustomError("unknown_key", text, {"key": str(key)})
+        return data
+
+
+class PolicyChoice(Strict):
+    """Which weights act: a registered adapter, its checkpoint, and where they are computed."""
+
+    adapter: str
+    checkpoint: str
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class BenchmarkChoice(Strict):
+    """A registered benchmark and the options its class is built with."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Prompt(Strict):
+    """A prompt that depends on the task; exactly one field is set.
+
+    Attributes:
+        task: a pairing; the policy is told the paired task's instruction.
+        paraphrase: the k-th (from 1) other way to say the task's own instruction.
+    """
+
+    task: str | None = None
+    paraphrase: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Prompt:
+        if (self.task is None) == (self.paraphrase is None):
+            raise ValueError("give either `task: PAIRING` or `paraphrase: K`")
+        return self
+
+
+class SourceChoice(Strict):
+    """Where injected activations come from.
+
+    Attributes:
+        arm: whose episodes are recorded (again, to full length, as arm `ARM.source`).
+        task: `same`, a pairing's name, or `{fixed: TASK}`.
+        seed: `same`, or `other`: the next seed of the study, the last one taking the first.
+    """
+
+    arm: str
+    task: str | dict[Literal["fixed"], str] = "same"
+    seed: Literal["same", "other"] = "same"
+
+
+class Controls(Strict):
+    """The arms that show what an edit would do if it meant nothing.
+
+    `identity` and `random_direction` may be `auto`: an arm is made from this one's edits.
+
+    Attributes:
+        identity: the same points hooked, nothing changed.
+        random_direction: equal norm, random direction.
+        no_injection: the same prompt, no edit.
+        cross_prompt: no edit, the source task's prompt.
+        waived: why there are none; the report prints it.
+    """
+
+    identity: str | None = None
+    random_direction: str | None = None
+    no_injection: str | None = None
+    cross_prompt: str | None = None
+    waived: str | None = None
+
+    @property
+    def by_role(self) -> dict[str, str]:
+        """Arm by role, in the order of the fields."""
+        roles = ("identity", "random_direction", "no_injection", "cross_prompt")
+        return {role: arm for role in roles if (arm := getattr(self, role)) is not None}
+
+
+def _prompt_form(value: Any) -> str:
+    return "text" if value is None or isinstance(value, str) else "mapping"
+
+
+class Arm(Strict):
+    """One condition; what it leaves out is as in a plain rollout.
+
+    Attributes:
+        about: what it is, in a line, for the report.
+        prompt: a fixed text (`""` for none), or one that depends on the task.
+        perturb: import string `package.module:name` of an image edit.
+        interventions: edits, each `{kind: ..., at: ...}` as registered; `at` may name a depth
+            third (`expert.early.resid_post`), and `source` is a `SourceChoice`.
+        controls: which arms this one is judged beside; required where an edit is causal.
+        record: activations to keep of these episodes, beyond what injections need.
+        tasks: a part of the study's tasks (patterns).
+        seeds: a part of the study's seeds.
+    """
+
+    about: str = ""
+    prompt: Annotated[
+        Annotated[str | None, Tag("text")] | Annotated[Prompt, Tag("mapping")],
+        Discriminator(_prompt_form),
+    ] = None
+    perturb: str | None = None
+    interventions: tuple[dict[str, Any], ...] = ()
+    controls: Controls | None = None
+    record: RecordSpec | None = None
+    tasks: Patterns | None = None
+    seeds: Seeds | None = None
+
+
+class Finding(Strict):
+    """A question, and the numbers that answer it.
+
+    Attributes:
+        question: as a person would ask it.
+        metric: what is measured (see `vlascope.study.metrics.METRICS`).
+        arms: the arms asked about; with several, each is also set against the first.
+        against: control arms; by default each arm's own controls, else the baseline.
+        by: split by `task`, `scene` or the study's `groups`; groups are set against the first.
+        tasks: only these tasks (patterns, or names of groups).
+    """
+
+    question: str
+    metric: str
+    arms: Annotated[tuple[str, ...], Field(min_length=1)]
+    against: tuple[str, ...] | None = None
+    by: Literal["task", "scene", "groups"] | None = None
+    tasks: Patterns | None = None
+
+
+class ReportOptions(Strict):
+    """What the report shows beyond tables.
+
+    Attributes:
+        strips: `task/seed` pairs to film and show side by side over arms.
+        strip_arms: the arms shown; all where left out.
+        frames: pictures per film strip.
+        view: `observation` shows what the policy saw, `frame` a larger picture.
+        video: also write mp4 files of the filmed episodes.
+        trajectories: `task/seed` pairs whose paths are drawn; by default those filmed.
+        override_margin: cosine margin below which an override counts as ambiguous.
+    """
+
+    strips: tuple[str, ...] = ()
+    strip_arms: tuple[str, ...] | None = None
+    frames: Annotated[int, Field(ge=2, le=12)] = 6
+    view: Literal["observation", "frame"] = "frame"
+    video: bool = False
+    trajectories: tuple[str, ...] | None = None
+    override_margin: Annotated[float, Field(ge=0)] = 0.05
+
+
+class Study(Strict):
+    """Policies x tasks x seeds x arms, and the questions asked of them.
+
+    Attributes:
+        name: a short name.
+        title, about: what the report is headed with.
+        policies: by a name of your own.
+        benchmark: what is played.
+        tasks: names, globs (`multi/*`) or `suite:NAME`.
+        seeds: a list, a number, or ranges such as `0-19`.
+        max_steps: environment steps per episode; None for the benchmark's limit.
+        batch: `batched` plays many episodes at once; `exact` one at a time, bit for bit.
+        workers: processes that hold environments; `envs_per_worker` in each.
+        baseline: the arm that others are paired with; by default the first.
+        groups: task patterns by group name, for findings.
+        pairings: source task by target task, by pairing name.
+        arms: conditions by name, in the order they run.
+        findings: questions by name.
+        report: what the report shows.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    title: str = ""
+    about: str = ""
+    policies: Annotated[dict[Name, PolicyChoice], Field(min_length=1)]
+    benchmark: BenchmarkChoice
+    tasks: Annotated[Patterns, Field(min_length=1)]
+    seeds: Seeds
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    batch: Literal["batched", "exact"] = "batched"
+    workers: Annotated[int, Field(ge=1)] = 2
+    envs_per_worker: Annotated[int, Field(ge=1)] = 2
+    baseline: str = ""
+    groups: dict[Name, Patterns] = Field(default_factory=dict)
+    pairings: dict[Name, dict[str, str]] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    findings: dict[Name, Finding] = Field(default_factory=dict)
+    report: ReportOptions = ReportOptions()
+
+    @property
+    def baseline_arm(self) -> str:
+        """The arm others are paired with."""
+        return self.baseline or next(iter(self.arms))
