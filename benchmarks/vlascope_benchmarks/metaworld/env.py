@@ -72,7 +72,8 @@ class MetaWorld(BenchmarkEnv):
         render: `"fast"` draws no shadows, reflections or anti-aliasing and takes a fraction of the
             time; `"full"` draws what the package draws.
         max_steps: control steps after which an episode is truncated.
-        keep: how many scenes stay loaded; the one used longest ago is closed first.
+        keep: how many scenes stay loaded, at about 75 MB each; the one used longest ago is closed
+            first.
 
     Raises:
         UnknownName: there is no such camera.
@@ -88,7 +89,7 @@ class MetaWorld(BenchmarkEnv):
         size: int = 96,
         render: RenderMode = "fast",
         max_steps: int = 200,
-        keep: int = 6,
+        keep: int = 4,
     ) -> None:
         if camera not in CAMERAS:
             raise unknown_name("MetaWorld camera", camera, CAMERAS)
