@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from vlascope.benchmark import ImageEdit
 from vlascope.intervening import intervene
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
+from vlascope.recording import record as record_activations
 from vlascope.records import EpisodePlan, EpisodeRecord
 from vlascope.rollout.film import Film
 from vlascope.rollout.flight import Planned
@@ -25,13 +27,18 @@ from vlascope.rollout.loop import RolloutLoop
 from vlascope.rollout.messages import Setup
 from vlascope.rollout.pool import EnvPool
 from vlascope.rollout.progress import Reporter, reporter
+from vlascope.rollout.recorder import Recorder
 from vlascope.rollout.sink import EpisodeSink, Header
 from vlascope.rollout.spec import BenchmarkSpec
 from vlascope.rollout.versions import own_versions
 from vlascope.specs import check_compatible
+from vlascope.store import ActivationStore, Provenance
 from vlascope.store.durable import sweep_temporary
 
-__all__ = ["run_episodes"]
+__all__ = ["ACTIVATIONS", "run_episodes"]
+
+ACTIVATIONS = "activations"
+"""The folder of a run that holds recorded activations."""
 
 
 def run_episodes(
@@ -114,8 +121,14 @@ def run_episodes(
         finished = [r for p in planned if (r := ledger.finished(p.digest)) is not None]
         for earlier in finished:
             guard.count(earlier)
-        shown = reporter(title, total=len(plans), skipped=len(finished), show=progress)
-        missing = [p for p in planned if ledger.finished(p.digest) is None]
+        store = job.stored()
+        missing = [
+            p
+            for p in planned
+            if ledger.finished(p.digest) is None
+            or (store is not None and p.plan.episode not in store)
+        ]
+        shown = reporter(title, total=len(plans), skipped=len(plans) - len(missing), show=progress)
         if missing:
             job.play(missing, ledger, guard, shown)
         guard.close()
@@ -169,10 +182,12 @@ class _Job:
         """Play what is missing, with hooks and environments open for as long as it takes."""
         for folder in ("episodes", "frames", "videos"):
             sweep_temporary(self.run_dir / folder)
-        with (
-            intervene(self.adapter, *self.interventions, must_fire=False) as editing,
-            self._pool(len(missing)) as pool,
-        ):
+        with ExitStack() as stack:
+            editing = stack.enter_context(
+                intervene(self.adapter, *self.interventions, must_fire=False)
+            )
+            recorder = self._recorder(stack)
+            pool = stack.enter_context(self._pool(len(missing)))
             introduction = pool.introduction()
             check_compatible(self.adapter.info, introduction.info)
             header = Header(
@@ -181,19 +196,33 @@ class _Job:
                 self.mode,
                 {**own_versions(), **introduction.versions},
             )
-            with shown:
-                sink = EpisodeSink(self.run_dir, ledger, header, guard, editing, None, shown)
-                loop = RolloutLoop(
-                    self.adapter,
-                    pool,
-                    missing,
-                    sink,
-                    max_batch=self.max_batch,
-                    film=self.film,
-                    max_failures=self.max_failures,
-                )
-                loop.run()
-                sink.flush()
+            stack.enter_context(shown)
+            sink = EpisodeSink(self.run_dir, ledger, header, guard, editing, recorder, shown)
+            loop = RolloutLoop(
+                self.adapter,
+                pool,
+                missing,
+                sink,
+                max_batch=self.max_batch,
+                film=self.film,
+                max_failures=self.max_failures,
+            )
+            loop.run()
+            sink.flush()
+
+    def stored(self) -> ActivationStore | None:
+        """Where activations go, if they are recorded."""
+        if self.record is None:
+            return None
+        provenance = Provenance.of(self.adapter, self.record, benchmark=str(self.benchmark))
+        return ActivationStore.create(self.run_dir / ACTIVATIONS, provenance)
+
+    def _recorder(self, stack: ExitStack) -> Recorder | None:
+        """Opened after the interventions, so that it sees what flows on from them."""
+        store = self.stored()
+        if store is None or self.record is None:
+            return None
+        return Recorder(stack.enter_context(record_activations(self.adapter, self.record)), store)
 
     def _pool(self, episodes: int) -> EnvPool:
         return EnvPool(

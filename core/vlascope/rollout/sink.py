@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from vlascope.intervening import Editing
 from vlascope.records import EpisodeRecord, PolicyIdentity
@@ -16,22 +16,10 @@ from vlascope.rollout.guard import EditGuard
 from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.messages import Trace
 from vlascope.rollout.progress import Reporter
+from vlascope.rollout.recorder import Recorder
 from vlascope.store.durable import write_atomically
 
-__all__ = ["EpisodeSink", "Header", "Recorder"]
-
-
-class Recorder(Protocol):
-    """Keeps activations of the episodes in flight."""
-
-    def gather(self) -> None:
-        """Take what the last inference recorded."""
-
-    def commit(self, episode: str) -> None:
-        """Write one finished episode's activations, whole."""
-
-    def drop(self, episode: str) -> None:
-        """Forget an episode that will not be committed."""
+__all__ = ["EpisodeSink", "Header"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +83,7 @@ class EpisodeSink:
         while self._held:
             record, trace = self._held[0]
             if self._recorder is not None:
-                self._recorder.commit(record.plan.episode)
+                self._recorder.commit(record)
             assert record.arrays is not None
             write_arrays(self._run_dir / record.arrays, trace.arrays)
             self._write_pictures(record, trace.strip, trace.video)
