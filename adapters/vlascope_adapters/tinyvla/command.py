@@ -1,0 +1,166 @@
+"""`vlascope zoo`: demonstrations, training and evaluation of the policies that vlascope ships."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from platformdirs import user_cache_path
+
+if TYPE_CHECKING:
+    from vlascope_adapters.tinyvla.evaluation import SuccessTable
+    from vlascope_adapters.tinyvla.recipe import Recipe
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Train and evaluate the policies that vlascope ships.")
+
+
+class Zoo(StrEnum):
+    """The policies that can be made from nothing."""
+
+    TINYVLA = "tinyvla"
+
+
+PolicyName = Annotated[Zoo, typer.Argument(help="Which policy.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe file; default: the bundled one.")
+]
+DemoFolder = Annotated[
+    Path | None, typer.Option("--demos", help="Where demonstrations are kept; default: the cache.")
+]
+Workers = Annotated[int, typer.Option(help="Simulator processes.")]
+
+
+@app.command()
+def demos(
+    policy: PolicyName,
+    recipe: RecipeFile = None,
+    folder: DemoFolder = None,
+    workers: Workers = 2,
+) -> None:
+    """Collect the scripted demonstrations; what is there already is kept.
+
+    Example: vlascope zoo demos tinyvla
+    """
+    _collect(_recipe(recipe), folder, workers)
+
+
+@app.command()
+def train(
+    policy: PolicyName,
+    out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("tinyvla"),
+    recipe: RecipeFile = None,
+    folder: DemoFolder = None,
+    workers: Workers = 2,
+) -> None:
+    """Collect demonstrations where missing, train, and write the policy.
+
+    Stopped at any moment, even by kill -9, the same command goes on from the last checkpoint and
+    ends with the same weights.
+
+    Examples:
+
+      vlascope zoo train tinyvla --out my-tinyvla
+
+      vlascope zoo evaluate tinyvla --checkpoint my-tinyvla
+    """
+    from rich.progress import Progress as Bar
+
+    from vlascope_adapters.tinyvla.making import train_policy
+    from vlascope_adapters.tinyvla.training import Progress
+
+    chosen = _recipe(recipe)
+    files = _collect(chosen, folder, workers)
+    with Bar() as bar:
+        line = bar.add_task("training", total=chosen.schedule.steps)
+
+        def show(now: Progress) -> None:
+            losses = f"action {now.action:.3f}  hindsight {now.hindsight:.3f}  word {now.word:.3f}"
+            bar.update(line, completed=now.step, description=f"training  {losses}")
+
+        seconds = train_policy(chosen, files, out, on_step=show)
+    typer.echo(f"{out}: {chosen.schedule.steps} steps, {seconds / 60:.1f} CPU-minutes a worker")
+
+
+@app.command()
+def evaluate(
+    policy: PolicyName,
+    checkpoint: Annotated[str, typer.Option(help="'bundled' or a folder.")] = "bundled",
+    out: Annotated[Path, typer.Option(help="Where episodes and the table go.")] = Path(
+        "tinyvla-evaluation"
+    ),
+    task: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Unseen seeds per task.")] = 20,
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which one fails.")] = 150,
+    instruction: Annotated[
+        str | None, typer.Option(help="What to say instead of each task's own instruction.")
+    ] = None,
+    workers: Workers = 2,
+) -> None:
+    """Measure success per task on seeds that no demonstration came from.
+
+    Examples:
+
+      vlascope zoo evaluate tinyvla
+
+      vlascope zoo evaluate tinyvla --task faucet-open --instruction ""
+    """
+    from vlascope_adapters.tinyvla.adapter import TinyVLAAdapter
+    from vlascope_adapters.tinyvla.evaluation import SUCCESS
+    from vlascope_adapters.tinyvla.evaluation import evaluate as measure
+
+    adapter = TinyVLAAdapter.from_pretrained(checkpoint)
+    table = measure(
+        adapter,
+        task or list(adapter.card.tasks),
+        out,
+        episodes=episodes,
+        max_steps=max_steps,
+        instruction=instruction,
+        workers=workers,
+        command=f"vlascope zoo evaluate {policy.value} --episodes {episodes} "
+        f"--max-steps {max_steps}",
+    )
+    (out / SUCCESS).write_text(table.model_dump_json(indent=1) + "\n")
+    _print(table)
+
+
+def _recipe(path: Path | None) -> Recipe:
+    from vlascope_adapters.tinyvla.recipe import load_recipe
+
+    return load_recipe(path)
+
+
+def _collect(recipe: Recipe, folder: Path | None, workers: int) -> dict[str, Path]:
+    """Collect with a progress bar that counts demonstrations."""
+    from rich.progress import Progress as Bar
+
+    from vlascope_adapters.tinyvla.collecting import collect_all
+
+    where = folder or user_cache_path("vlascope") / "demonstrations"
+    with Bar() as bar:
+        total = sum(plan.demos for plan in recipe.tasks.values())
+        line = bar.add_task("demonstrations", total=total)
+        return collect_all(
+            recipe,
+            where,
+            workers=workers,
+            on_task=lambda task: bar.advance(line, recipe.tasks[task].demos),
+        )
+
+
+def _print(table: SuccessTable) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("task", "success", "n", "95 % interval", "median steps")
+    for rows in (table.tasks, table.groups):
+        for name, row in rows.items():
+            steps = "" if row.steps is None else f"{row.steps:.0f}"
+            interval = f"{row.low:.2f} to {row.high:.2f}"
+            shown.add_row(name, f"{row.value:.2f}", str(row.n), interval, steps)
+        shown.add_section()
+    Console().print(shown)

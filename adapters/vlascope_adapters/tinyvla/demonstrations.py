@@ -1,0 +1,188 @@
+"""Scripted demonstrations: collected from a benchmark's experts, kept on disk, one file a task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from vlascope.benchmark import BenchmarkEnv
+from vlascope.errors import CorruptFile
+from vlascope.types import FloatArray
+from vlascope_adapters.tinyvla.recipe import DemoPlan, Recipe
+
+__all__ = ["Demonstrations", "collect_task", "demo_file", "load_demonstrations"]
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstrations:
+    """The demonstrations of one task: actions at every step, a picture every few steps.
+
+    Attributes:
+        frames: uint8 (pictures, size, size, 3).
+        states: float32 (pictures, state_dim), the robot's state in the benchmark's units.
+        frame_step: int64 (pictures,), the row of `actions` and `hands` each picture belongs to.
+        actions: float32 (steps, action_dim), what the expert would have done, without noise.
+        hands: float32 (steps, 3), position of the end effector in metres.
+        last_step: int64 (steps,), the row of the last step of the same episode.
+        tries: episodes played, of which only the successful ones are kept.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    states: FloatArray
+    frame_step: npt.NDArray[np.int64]
+    actions: FloatArray
+    hands: FloatArray
+    last_step: npt.NDArray[np.int64]
+    tries: int
+
+    @property
+    def episodes(self) -> int:
+        """How many demonstrations there are."""
+        return len(np.unique(self.last_step))
+
+
+@dataclass(frozen=True, eq=False)
+class _Episode:
+    frames: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    states: list[FloatArray] = field(default_factory=list)
+    frame_step: list[int] = field(default_factory=list)
+    actions: list[FloatArray] = field(default_factory=list)
+    hands: list[FloatArray] = field(default_factory=list)
+
+    def look(self, env: BenchmarkEnv) -> None:
+        """Keep a picture and the state of the present step."""
+        seen = env.observe()
+        self.frames.append(next(iter(seen.images.values())).copy())
+        self.states.append(np.concatenate([np.ravel(s) for s in seen.state.values()]))
+        self.frame_step.append(len(self.actions))
+
+
+def demo_file(recipe: Recipe, task: str, folder: Path) -> Path:
+    """Where the demonstrations of `task` are kept; the name changes with what decides them."""
+    return folder / f"{task.replace('/', '-')}-{recipe.demo_key(task)}.npz"
+
+
+def collect_task(
+    env: BenchmarkEnv,
+    recipe: Recipe,
+    task: str,
+    folder: Path,
+    *,
+    on_demo: Callable[[], None] = lambda: None,
+) -> Path:
+    """Collect and store the demonstrations of one task, unless they are there already.
+
+    `on_demo` is called after each demonstration, for a progress bar.
+
+    Raises:
+        RuntimeError: the expert fails so often that the demonstrations cannot be had.
+    """
+    path = demo_file(recipe, task, folder)
+    if path.exists():
+        return path
+    kept: list[_Episode] = []
+    tries = 0
+    wanted, plan = recipe.tasks[task].demos, recipe.demonstrations
+    while len(kept) < wanted:
+        if tries > 4 * wanted + 20:
+            raise RuntimeError(
+                f"the expert of {task} succeeded in {len(kept)} of {tries} tries, "
+                f"too few for {wanted} demonstrations"
+            )
+        rng = np.random.default_rng([recipe.seed, crc32(task.encode()), tries])
+        episode = _play(env, task, plan.first_seed + tries, plan, rng)
+        tries += 1
+        if episode is not None:
+            kept.append(episode)
+            on_demo()
+    _store(path, kept, tries)
+    return path
+
+
+def load_demonstrations(path: Path) -> Demonstrations:
+    """Read one task's file.
+
+    Raises:
+        CorruptFile: the file is truncated or is something else.
+    """
+    try:
+        with np.load(path) as stored:
+            return Demonstrations(
+                frames=stored["frames"],
+                frame_step=stored["frame_step"],
+                states=stored["states"],
+                actions=stored["actions"],
+                hands=stored["hands"],
+                last_step=stored["last_step"],
+                tries=int(stored["tries"]),
+            )
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise CorruptFile(
+            f"{path} is not a complete demonstration file ({error}); delete it and collect again"
+        ) from error
+
+
+def _noise(plan: DemoPlan, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """Noise for executed actions: none in 1 of 4 demonstrations, drift in 1 of 4, else white."""
+    kind = rng.integers(4)
+    drift = np.zeros(3)
+    while True:
+        if kind == 0:
+            yield np.zeros(3, np.float32)
+        elif kind == 1:
+            drift = 0.9 * drift + np.sqrt(1 - 0.9**2) * plan.drift_noise * rng.standard_normal(3)
+            yield drift.astype(np.float32)
+        else:
+            yield (plan.white_noise * rng.standard_normal(3)).astype(np.float32)
+
+
+def _play(
+    env: BenchmarkEnv, task: str, seed: int, plan: DemoPlan, rng: np.random.Generator
+) -> _Episode | None:
+    """One noisy expert episode, or nothing if it did not succeed in time."""
+    env.start(env.task(task), seed=seed)
+    episode, noise = _Episode(), _noise(plan, rng)
+    phase = int(rng.integers(plan.frame_every))
+    after_success = 0
+    for step in range(plan.max_steps):
+        if step == 0 or step % plan.frame_every == phase:
+            episode.look(env)
+        action = np.clip(env.expert(), -1, 1).astype(np.float32)
+        episode.actions.append(action)
+        episode.hands.append(env.scene_state()["end_effector"].position.astype(np.float32))
+        executed = action.copy()
+        executed[:3] = np.clip(executed[:3] + next(noise), -1, 1)
+        after_success += bool(env.step(executed).success or after_success)
+        if after_success > plan.steps_after_success:
+            return episode
+    return episode if after_success else None
+
+
+def _store(path: Path, episodes: list[_Episode], tries: int) -> None:
+    """Write one task's file in one go, so that it is whole or not there."""
+    ends = np.cumsum([len(e.actions) for e in episodes])
+    starts = ends - [len(e.actions) for e in episodes]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
+    with partial.open("wb") as out:
+        np.savez(
+            out,
+            frames=np.stack([f for e in episodes for f in e.frames]),
+            states=np.stack([s for e in episodes for s in e.states]),
+            frame_step=np.concatenate(
+                [start + np.array(e.frame_step) for start, e in zip(starts, episodes, strict=True)]
+            ),
+            actions=np.stack([a for e in episodes for a in e.actions]),
+            hands=np.stack([h for e in episodes for h in e.hands]),
+            last_step=np.repeat(ends - 1, ends - starts),
+            tries=np.array(tries),
+        )
+    partial.replace(path)

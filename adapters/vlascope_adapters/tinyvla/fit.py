@@ -1,0 +1,73 @@
+"""Training with a team of processes, from this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import multiprocessing
+
+from vlascope_adapters.tinyvla.batches import Batches
+from vlascope_adapters.tinyvla.parallel import ALONE, Team
+from vlascope_adapters.tinyvla.recipe import Recipe
+from vlascope_adapters.tinyvla.training import Progress, Trainer
+
+__all__ = ["fit"]
+
+
+def fit(
+    recipe: Recipe,
+    batches: Batches,
+    vocabulary: int,
+    folder: Path,
+    *,
+    until: int | None = None,
+    on_step: Callable[[Progress], None] = lambda _: None,
+) -> Trainer:
+    """Train with as many processes as the recipe says; go on from the folder's checkpoint.
+
+    The calling process is worker 0. A worker that dies stops all; run again to go on.
+    """
+    workers = recipe.schedule.workers
+    if workers == 1:
+        trainer = Trainer(recipe, batches, vocabulary, folder)
+        trainer.run(until=until, on_step=on_step)
+        return trainer
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(workers)
+    trainer = Trainer(recipe, batches, vocabulary, folder, ALONE)
+    size = sum(parameter.numel() for parameter in trainer.parameters)
+    gradients = torch.zeros(workers, size).share_memory_()
+    others = [
+        spawn.Process(
+            target=_work,
+            args=(recipe, batches, vocabulary, folder, Team(rank, gradients, barrier), until),
+            daemon=True,
+        )
+        for rank in range(1, workers)
+    ]
+    for other in others:
+        other.start()
+    trainer.team = Team(0, gradients, barrier)
+    try:
+        trainer.run(until=until, on_step=on_step)
+    except BaseException:
+        barrier.abort()
+        raise
+    finally:
+        for other in others:
+            other.join(timeout=30)
+    return trainer
+
+
+def _work(
+    recipe: Recipe,
+    batches: Batches,
+    vocabulary: int,
+    folder: Path,
+    team: Team,
+    until: int | None,
+) -> None:
+    """A worker that is not the first: it trains along and says nothing."""
+    Trainer(recipe, batches, vocabulary, folder, team).run(until=until)

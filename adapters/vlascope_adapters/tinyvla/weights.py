@@ -1,0 +1,157 @@
+"""A trained TinyVLA on disk: `policy.safetensors`, described by `policy.json` beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from vlascope.errors import ChecksumMismatch, CorruptFile
+from vlascope_adapters.tinyvla.batches import Normalisation
+from vlascope_adapters.tinyvla.config import NetworkConfig
+from vlascope_adapters.tinyvla.network import TinyVLA
+from vlascope_adapters.tinyvla.recipe import BenchmarkChoice
+from vlascope_adapters.tinyvla.tokenizer import WordTokenizer
+
+__all__ = ["BUNDLED", "CARD", "WEIGHTS", "Card", "Policy", "load_policy", "save_policy"]
+
+BUNDLED = "bundled"
+CARD, WEIGHTS = "policy.json", "policy.safetensors"
+
+
+class Card(BaseModel):
+    """What one has to know to use the weights.
+
+    Attributes:
+        format: the name and version of this layout.
+        vocabulary: token texts by index.
+        state_mean, state_std: the robot's state is shown as (state - mean) / std.
+        benchmark: the camera, size and render mode that the policy has learned to see.
+        tasks: the instructions that it has heard, by task.
+        recipe: key of the recipe; `steps` of it were run.
+        sha256: of the weights file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["vlascope.tinyvla/1"] = "vlascope.tinyvla/1"
+    network: NetworkConfig
+    vocabulary: tuple[str, ...]
+    state_mean: tuple[float, ...]
+    state_std: tuple[float, ...]
+    benchmark: BenchmarkChoice
+    tasks: dict[str, tuple[str, ...]]
+    recipe: str
+    steps: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A network together with what it needs to read observations."""
+
+    network: TinyVLA
+    tokenizer: WordTokenizer
+    normalisation: Normalisation
+    card: Card
+
+
+def save_policy(folder: Path, tensors: Mapping[str, Tensor], card: Card) -> Path:
+    """Write weights (as float16) and card; the card, written last, makes them valid.
+
+    Returns:
+        The card's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {
+        name: tensor.detach().to(torch.float16).contiguous() for name, tensor in tensors.items()
+    }
+    content = tensors_to_bytes(half)
+    signed = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    _replace(folder / WEIGHTS, content)
+    _replace(folder / CARD, (signed.model_dump_json(indent=1) + "\n").encode())
+    return folder / CARD
+
+
+def load_policy(checkpoint: str) -> Policy:
+    """Load the bundled policy (`"bundled"`) or one in a local folder, wholly or not at all.
+
+    Raises:
+        FileNotFoundError: the folder or one of its two files is not there.
+        ChecksumMismatch: the weights are not those that the card describes.
+        CorruptFile: a file is truncated, foreign, or its tensors do not fit the network.
+    """
+    if checkpoint != BUNDLED:
+        return _load(Path(checkpoint))
+    with as_file(files("vlascope_adapters.tinyvla") / "weights") as folder:
+        return _load(folder)
+
+
+def _load(folder: Path) -> Policy:
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no TinyVLA: {name} is missing; give 'bundled' or a folder that "
+                "`vlascope zoo train tinyvla --out FOLDER` wrote"
+            )
+    card = _read_card(folder / CARD)
+    content = (folder / WEIGHTS).read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != card.sha256:
+        raise ChecksumMismatch(
+            f"{folder / WEIGHTS} has sha256 {found[:12]}…, but {CARD} says {card.sha256[:12]}…: "
+            "one of the two is damaged or from another training; copy both again"
+        )
+    network = TinyVLA(card.network, len(card.vocabulary))
+    network.load_state_dict(_fitting(folder / WEIGHTS, content, network.state_dict()))
+    return Policy(
+        network=network.eval(),
+        tokenizer=WordTokenizer(card.vocabulary, card.network.words),
+        normalisation=Normalisation(torch.tensor(card.state_mean), torch.tensor(card.state_std)),
+        card=card,
+    )
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CorruptFile(f"{path} does not describe a TinyVLA: {error}") from error
+
+
+def _fitting(path: Path, content: bytes, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The stored tensors in float32, if they are exactly the ones the network has."""
+    try:
+        stored = read_tensors(content)
+    except SafetensorError as error:
+        raise CorruptFile(f"{path} is no complete safetensors file: {error}") from error
+    wrong = [
+        *(f"{name} is missing" for name in expected.keys() - stored.keys()),
+        *(f"{name} is not known" for name in stored.keys() - expected.keys()),
+        *(
+            f"{name} is {tuple(stored[name].shape)}, not {tuple(expected[name].shape)}"
+            for name in expected.keys() & stored.keys()
+            if stored[name].shape != expected[name].shape
+        ),
+    ]
+    if wrong:
+        shown = "; ".join(sorted(wrong)[:5])
+        raise CorruptFile(
+            f"{path} does not hold the network of its card ({len(wrong)} tensors): {shown}"
+        )
+    return {name: tensor.float() for name, tensor in stored.items()}
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
