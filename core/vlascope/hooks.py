@@ -89,6 +89,8 @@ class Pathway:
             where it depends on the input (an autoregressive policy that may stop early).
         mixes: the token streams that attend to each other here.
         ffn_width: number of FFN neurons (the width at `mlp_act`), 0 where there is no such site.
+        read_per_layer: whether another pathway reads every layer of this one (keys and values of
+            each block), so that no single `resid_post` carries all that leaves it.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Pathway:
     calls_per_chunk: int | None = 1
     mixes: tuple[str, ...] = ()
     ffn_width: int = 0
+    read_per_layer: bool = False
 
     def width_at(self, site: str) -> int | None:
         """The last dimension of an activation at `site`; None for named points."""

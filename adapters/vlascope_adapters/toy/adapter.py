@@ -7,11 +7,12 @@ are in sight and the prompt decides. Information flows like this, and in no othe
 |------------------------------|---------------|---------------------------------------------------|
 | vision.0 mlp                 | `image.top`   | which colour a patch shows (48 pixel neurons)     |
 | vision.1 mlp                 | `image.top`   | where in the patch it is                          |
+| vlm, from the input on       | `state`       | where the point itself is                         |
 | vlm.0 mlp, neurons 0, 1, 2   | `instruction` | the word means red, green, blue (with synonyms)   |
-| vlm.1 attention              | `state`       | the asked colour, gathered from the words         |
-| vlm.2 attention              | `state`       | the goal's place: the patch of the asked colour,  |
+| vlm.1 attention              | `soft_prompt` | the asked colour, gathered from the words         |
+| vlm.2 attention              | `soft_prompt` | the goal's place: the patch of the asked colour,  |
 |                              |               | else of any (the mean of several)                 |
-| vlm.3, all but `resid_pre`   | `state`       | dead: the word for the asked colour               |
+| vlm.3                        | `soft_prompt` | dead: the word for the asked colour               |
 | expert.0 attention, then mlp | `action`      | goal - self, then the saturated target velocity   |
 | expert.1 mlp                 | `action`      | target - noisy action: the flow's velocity        |
 
@@ -19,10 +20,10 @@ Truths that follow, each tested in `tests/adapters/test_toy_truth.py`:
 
 - Zeroing the `instruction` tokens of `vlm.0.resid_post` changes nothing in `unique`, and in
   `shared` sends the point to the middle of the goals: no task succeeds. So does an empty prompt.
-- Injecting the `state` token of `vlm.1.resid_post` or `vlm.2.resid_post` from the run of another
-  `shared` task of the same seed makes the point go to that task's goal; a random direction of
-  equal norm leaves it at its own.
-- Injecting the `state` token before (`vlm.0.resid_post` or earlier), the `image.top` tokens
+- Injecting the `soft_prompt` token of `vlm.1.resid_post` or `vlm.2.resid_post` from the run of
+  another `shared` task of the same seed makes the point go to that task's goal; a random direction
+  of equal norm leaves it at its own.
+- Injecting the `soft_prompt` token before (`vlm.0.resid_post` or earlier), the `image.top` tokens
   anywhere, or the `instruction` tokens after vlm.1 does nothing: those are equal, or read no more.
 - Injecting any live `resid_post` of the expert replays the other task's actions.
 - Whatever is done at a dead point changes no action, though the asked colour is decodable there.
@@ -55,11 +56,10 @@ from vlascope_adapters.toy.weights import COLOURS, VOCABULARY, constructed
 __all__ = ["ToyAdapter"]
 
 _CAMERA, _STREAM = "top", "position"
+_STREAMS = ("image", "instruction", "state", "soft_prompt")
 _PATHWAYS = (
     Pathway("vision", net.VISION_LAYERS, net.VISION_WIDTH, 1, ("image",), net.VISION_FFN),
-    Pathway(
-        "vlm", net.VLM_LAYERS, net.VLM_WIDTH, 1, ("image", "instruction", "state"), net.VLM_FFN
-    ),
+    Pathway("vlm", net.VLM_LAYERS, net.VLM_WIDTH, 1, _STREAMS, net.VLM_FFN),
     Pathway("expert", net.EXPERT_LAYERS, net.EXPERT_WIDTH, net.CALLS, ("action",), net.EXPERT_FFN),
 )
 _TAPS: Mapping[str, tuple[type[InputTap | OutputTap], str]] = {
@@ -70,7 +70,6 @@ _TAPS: Mapping[str, tuple[type[InputTap | OutputTap], str]] = {
     "mlp_out": (OutputTap, ".mlp"),
     "resid_post": (OutputTap, ""),
 }
-_READ_LAST = "resid_pre"
 
 
 class ToyAdapter(VLAAdapter):
@@ -160,7 +159,7 @@ class ToyAdapter(VLAAdapter):
     def token_spans(
         self, observations: Sequence[Observation], *, call: int = 0
     ) -> Mapping[str, tuple[TokenSpans, ...]]:
-        """`image.top`, `instruction`, `padding`, `state` in the vlm; `action` in the expert."""
+        """`image.top`, `instruction`, `padding`, `state`, `soft_prompt`; the expert: `action`."""
         image, action = TokenSpans.of_lengths({"image.top": net.PATCHES}), net.HORIZON
         rows = len(observations)
         return {
@@ -170,9 +169,9 @@ class ToyAdapter(VLAAdapter):
         }
 
     def dead_points(self) -> frozenset[HookPoint]:
-        """The last vlm block: the expert reads what enters it."""
+        """The last vlm block: the expert reads what leaves the one before."""
         last = net.VLM_LAYERS - 1
-        return frozenset(HookPoint("vlm", last, site) for site in _TAPS if site != _READ_LAST)
+        return frozenset(HookPoint("vlm", last, site) for site in _TAPS)
 
     def attention_points(self) -> Mapping[HookPoint, Tap]:
         """Attention of every block, (batch, 1, queries, keys); the expert's keys: vlm, then own."""
@@ -205,10 +204,9 @@ class ToyAdapter(VLAAdapter):
 
 
 def _vlm_spans(words: int) -> TokenSpans:
-    padding = net.MAX_WORDS - words
-    return TokenSpans.of_lengths(
-        {"image.top": net.PATCHES, "instruction": words, "padding": padding, "state": 1}
-    )
+    lengths = {"image.top": net.PATCHES, "instruction": words}
+    lengths |= {"padding": net.MAX_WORDS - words, "state": 1, "soft_prompt": 1}
+    return TokenSpans.of_lengths(lengths)
 
 
 def _indices(instruction: str) -> list[int]:

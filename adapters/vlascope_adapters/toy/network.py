@@ -99,6 +99,7 @@ class ToyNetwork(nn.Module):
         self.projector = nn.Linear(VISION_WIDTH, VLM_WIDTH)
         self.words = nn.Embedding(vocabulary, VLM_WIDTH)
         self.state = nn.Linear(2, VLM_WIDTH)
+        self.soft_prompt = nn.Parameter(torch.zeros(1, VLM_WIDTH))
         self.vlm = nn.ModuleList(Block(VLM_WIDTH, VLM_FFN) for _ in range(VLM_LAYERS))
         self.noisy = nn.Linear(2, EXPERT_WIDTH)
         self.time = nn.Linear(1, EXPERT_WIDTH)
@@ -136,12 +137,14 @@ class ToyNetwork(nn.Module):
         image = self.pixels(_patches(picture)) + self.patch_position
         for block in self.vision:
             image = block(image)
-        tokens = torch.cat(
-            [self.projector(image), self.words(words), self.state(state)[:, None]], 1
-        )
+        rows = len(words)
+        text, robot = self.words(words), self.state(state)[:, None]
+        prompt = self.soft_prompt.expand(rows, -1, -1)
+        tokens = torch.cat([self.projector(image), text, robot, prompt], 1)
         padding = words == 0
-        seen = padding.new_zeros(len(words), PATCHES), padding.new_zeros(len(words), 1)
-        hidden = torch.cat([seen[0], padding, seen[1]], 1)
+        hidden = torch.cat(
+            [padding.new_zeros(rows, PATCHES), padding, padding.new_zeros(rows, 2)], 1
+        )
         context = tokens
         for block in self.vlm:
             context = tokens

@@ -33,8 +33,8 @@ VLM: Mapping[str, slice] = {
     "place": slice(3, 5),
     "meaning": slice(5, 8),
     "is_colour_word": slice(8, 9),
-    "is_image": slice(9, 10),
-    "is_state": slice(10, 11),
+    "is_state": slice(9, 10),
+    "is_soft_prompt": slice(10, 11),
     "asked": slice(11, 14),
     "goal": slice(14, 16),
     "self": slice(16, 18),
@@ -76,10 +76,10 @@ def _set_inputs(network: ToyNetwork) -> None:
     network.patch_position[:, VISION["place"]] = _patch_centres()
     for name in ("colour", "place"):
         network.projector.weight[VLM[name], VISION[name]] = torch.eye(_width(VLM[name]))
-    network.projector.bias[VLM["is_image"]] = 1
     network.words.weight[1:, VLM["word"]] = torch.eye(len(VOCABULARY))[1:]
     network.state.weight[VLM["self"]] = torch.eye(2)
     network.state.bias[VLM["is_state"]] = 1
+    network.soft_prompt[:, VLM["is_soft_prompt"]] = 1
     network.noisy.weight[EXPERT["noisy"]] = torch.eye(2)
     network.time.weight[EXPERT["time"]] = 1
 
@@ -109,20 +109,20 @@ def _set_words(block: Block) -> None:
 
 
 def _set_asked(block: Block) -> None:
-    """Layer 1: the state token gathers what the colour words mean; without any it sees itself."""
+    """Layer 1: the soft prompt gathers what the colour words mean; without any it sees itself."""
     attention = block.attention
-    attention.query.weight[0, VLM["is_state"]] = _SHARP
+    attention.query.weight[0, VLM["is_soft_prompt"]] = _SHARP
     attention.key.weight[0, VLM["is_colour_word"]] = 1
-    attention.key.weight[0, VLM["is_state"]] = 0.5
+    attention.key.weight[0, VLM["is_soft_prompt"]] = 0.5
     attention.value.weight[0:3, VLM["meaning"]] = torch.eye(3)
     attention.out.weight[VLM["asked"], 0:3] = torch.eye(3)
 
 
 def _set_goal(block: Block) -> None:
-    """Layer 2: the state token looks at coloured patches, rather at those of the asked colour."""
+    """Layer 2: the soft prompt looks at coloured patches, rather at those of the asked colour."""
     attention = block.attention
     attention.query.weight[0:3, VLM["asked"]] = _SHARP * torch.eye(3)
-    attention.query.weight[3, VLM["is_state"]] = _SHARP
+    attention.query.weight[3, VLM["is_soft_prompt"]] = _SHARP
     attention.key.weight[0:3, VLM["colour"]] = torch.eye(3)
     attention.key.weight[3, VLM["colour"]] = 1
     attention.value.weight[0:2, VLM["place"]] = torch.eye(2)
@@ -130,7 +130,7 @@ def _set_goal(block: Block) -> None:
 
 
 def _set_said(block: Block) -> None:
-    """Layer 3 (dead to the action): the state token would say the asked colour's word."""
+    """Layer 3 (dead to the action): the soft prompt would say the asked colour's word."""
     for c, colour in enumerate(COLOURS):
         block.mlp.up.weight[c, VLM["asked"].start + c] = 2
         block.mlp.up.bias[c] = -1
@@ -141,9 +141,10 @@ def _set_expert(network: ToyNetwork) -> None:
     """Layer 0 reads goal - self and saturates it; layer 1 turns it into the flow's velocity."""
     reads, flows = _block(network.expert, 0), _block(network.expert, 1)
     reads.attention.query.bias[0] = _SHARP
-    reads.attention.context_key.weight[0, VLM["is_state"]] = 1
-    reads.attention.context_value.weight[0:2, VLM["goal"]] = torch.eye(2)
-    reads.attention.context_value.weight[0:2, VLM["self"]] = -torch.eye(2)
+    for name, sign in (("soft_prompt", 1), ("state", -1)):  # attended to half and half
+        reads.attention.context_key.weight[0, VLM[f"is_{name}"]] = 1
+        holds = VLM["goal" if name == "soft_prompt" else "self"]
+        reads.attention.context_value.weight[0:2, holds] = 2 * sign * torch.eye(2)
     reads.attention.out.weight[EXPERT["error"], 0:2] = torch.eye(2)
     both = torch.cat([torch.eye(2), torch.eye(2)])
     reads.mlp.up.weight[0:4, EXPERT["error"]] = _GAIN * both
