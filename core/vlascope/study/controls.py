@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from vlascope.study.problems import Problem, known_name
 from vlascope.study.schema import Arm, SourceChoice, Study
@@ -39,7 +39,7 @@ def control_problems(study: Study) -> Iterator[Problem]:
                 continue
             if control not in study.arms:
                 yield from known_name((*at, role), control, study.arms, "arm")
-            elif complaint := _unfit(arm, role, study.arms[control]):
+            elif complaint := _unfit(study, arm, role, study.arms[control]):
                 yield Problem((*at, role), f"{control} is no {role} control: {complaint}")
         missing = [role for role in _required(arm) if role not in given]
         if missing and not (controls and controls.waived):
@@ -60,7 +60,7 @@ def _required(arm: Arm) -> list[str]:
     return ["identity", "random_direction", *more]
 
 
-def _unfit(arm: Arm, role: str, control: Arm) -> str | None:
+def _unfit(study: Study, arm: Arm, role: str, control: Arm) -> str | None:
     """Why an arm cannot play a role, or None."""
     kinds = {edit.get("kind") for edit in control.interventions}
     if role in ("identity", "random_direction"):
@@ -69,7 +69,20 @@ def _unfit(arm: Arm, role: str, control: Arm) -> str | None:
         return "it has edits"
     if role == "no_injection":
         return None if control.prompt == arm.prompt else "its prompt differs"
-    tasks = [s.task for edit in arm.interventions if (s := source_of(edit))]
-    prompt = control.prompt
-    told = prompt.task if prompt is not None and not isinstance(prompt, str) else None
-    return None if told in tasks else f"its prompt does not follow the pairing {tasks}"
+    told = control.prompt
+    named = told.task if told is not None and not isinstance(told, str) else None
+    for edit in arm.interventions:
+        source = source_of(edit)
+        if source is None or source.task == "same":
+            continue
+        if named is None or not _agree(study, source.task, named):
+            return f"its prompt does not follow the source's task ({source.task})"
+    return None
+
+
+def _agree(study: Study, source: str | dict[Literal["fixed"], str], named: str) -> bool:
+    """Whether a prompt's pairing gives every target the very task its activations come from."""
+    prompts = study.pairings.get(named, {})
+    if isinstance(source, dict):
+        return set(prompts.values()) == {source["fixed"]}
+    return study.pairings.get(source, {}).items() <= prompts.items()

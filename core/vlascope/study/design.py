@@ -135,8 +135,9 @@ def _control(role: str, of: str, arm: Arm, tasks: tuple[str, ...]) -> Arm:
     edits = []
     for edit in arm.interventions:
         where = {k: edit[k] for k in ("at", "calls", "steps", "tokens", "episodes") if k in edit}
-        more: dict[str, Any] = {"like": edit} if role == "random_direction" else {}
-        edits.append({"kind": role, **where, **more})
+        if role == "random_direction":
+            where["like"] = edit
+        edits.append({"kind": role, **where})
     about = {
         "identity": f"control of {of}: hooked, nothing changed",
         "random_direction": f"control of {of}: equal norm, random direction",
@@ -167,7 +168,7 @@ def _group(
         )
         for task, seed in cells
     )
-    return WorkGroup(name, role, arm, plans, _sources(study, arm, cells), arm.record)
+    return WorkGroup(name, role, arm, plans, _sources(study, arm, cells))
 
 
 def _pairings_of(arm: Arm) -> set[str]:
@@ -223,35 +224,36 @@ def reference(study: Study, choice: SourceChoice, cell: Cell) -> Reference:
 
 
 def _with_sources(study: Study, groups: Sequence[WorkGroup]) -> tuple[WorkGroup, ...]:
-    """The groups, each recording put before the first group that reads it."""
-    wanted: dict[str, tuple[dict[Cell, None], dict[str, None]]] = {}
-    needs: dict[str, tuple[str, ...]] = {}
+    """The groups, each recording put before the first group that reads it.
+
+    All recordings of a study keep the same hook points, so that one store holds them.
+    """
+    wanted: dict[str, dict[Cell, None]] = {}
+    needs: dict[str, dict[str, None]] = {group.arm: {} for group in groups}
+    globs: dict[str, None] = {}
     for group in groups:
+        globs.update(dict.fromkeys(group.definition.record))
         for edit in group.definition.interventions:
-            choice = source_of(edit)
-            if choice is None:
+            if (choice := source_of(edit)) is None:
                 continue
-            cells, globs = wanted.setdefault(choice.arm, _nothing())
-            refs = [reference(study, choice, (p.task, p.seed)) for p in group.plans]
-            cells.update(dict.fromkeys((r.task, r.seed) for r in refs))
+            read = [reference(study, choice, (p.task, p.seed)) for p in group.plans]
+            wanted.setdefault(choice.arm, {}).update(dict.fromkeys((r.task, r.seed) for r in read))
             globs.update(dict.fromkeys(_at(edit)))
-            needs[group.arm] = tuple(dict.fromkeys((*needs.get(group.arm, ()), refs[0].arm)))
-    made = {arm: _source_group(study, arm, *found) for arm, found in wanted.items()}
+            needs[group.arm][f"{choice.arm}{SOURCE_SUFFIX}"] = None
+    spec = RecordSpec(at=tuple(globs)) if globs else None
+    made = {
+        f"{arm}{SOURCE_SUFFIX}": replace(_source_group(study, arm, cells), record=spec)
+        for arm, cells in wanted.items()
+    }
     ordered: list[WorkGroup] = []
     for group in groups:
-        sources = [arm.removesuffix(SOURCE_SUFFIX) for arm in needs.get(group.arm, ())]
-        ordered.extend(made.pop(arm) for arm in sources if arm in made)
-        ordered.append(replace(group, needs=needs.get(group.arm, ())))
+        ordered.extend(made.pop(arm) for arm in needs[group.arm] if arm in made)
+        record = spec if group.definition.record else None
+        ordered.append(replace(group, needs=tuple(needs[group.arm]), record=record))
     return tuple(ordered)
 
 
-def _nothing() -> tuple[dict[Cell, None], dict[str, None]]:
-    return {}, {}
-
-
-def _source_group(
-    study: Study, arm: str, cells: Mapping[Cell, None], globs: Mapping[str, None]
-) -> WorkGroup:
+def _source_group(study: Study, arm: str, cells: Mapping[Cell, None]) -> WorkGroup:
     """An arm played once more, to full length, with the wanted activations recorded."""
     definition = study.arms[arm]
     known = known_tasks(study.benchmark.name)
@@ -269,7 +271,7 @@ def _source_group(
     )
     about = f"{arm} once more, to full length, recorded to be injected"
     copy = definition.model_copy(update={"about": about, "controls": None})
-    return WorkGroup(plans[0].arm, "source", copy, plans, record=RecordSpec(at=tuple(globs)))
+    return WorkGroup(plans[0].arm, "source", copy, plans)
 
 
 def _at(edit: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from vlascope.study.checking import problems_of
 from vlascope.study.located_yaml import Located, read_located
 from vlascope.study.problems import Problem
 from vlascope.study.schema import Study
+from vlascope.study.shipped import find_study
 
 __all__ = ["load_study"]
 
@@ -21,13 +22,13 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """Read, override and check a study file; no policy or simulator is started.
 
     Args:
-        path: a YAML file.
+        path: a YAML file, or the name of a study that a plugin ships.
         overrides: `dotted.path=value`, the value read as YAML (`seeds=0-4`).
 
     Raises:
         StudyFileError: every problem found, each with `file:line:column`.
     """
-    located = read_located(Path(path))
+    located = read_located(find_study(path))
     for assignment in overrides:
         located.override(assignment)
     try:

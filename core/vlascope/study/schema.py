@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from pydantic_core import PydanticCustomError
 
 from vlascope.errors import unknown_name
-from vlascope.recording import RecordSpec
 from vlascope.study.seeds import Seeds
 
 __all__ = [
@@ -134,7 +133,7 @@ class Arm(Strict):
         interventions: edits, each `{kind: ..., at: ...}` as registered; `at` may name a depth
             third (`expert.early.resid_post`), and `source` is a `SourceChoice`.
         controls: which arms this one is judged beside; required where an edit is causal.
-        record: activations to keep of these episodes, beyond what injections need.
+        record: hook points to keep of these episodes (what injections read is kept anyhow).
         tasks: a part of the study's tasks (patterns).
         seeds: a part of the study's seeds.
     """
@@ -147,7 +146,7 @@ class Arm(Strict):
     perturb: str | None = None
     interventions: tuple[dict[str, Any], ...] = ()
     controls: Controls | None = None
-    record: RecordSpec | None = None
+    record: Patterns = ()
     tasks: Patterns | None = None
     seeds: Seeds | None = None
 

@@ -1,0 +1,141 @@
+"""`vlascope study`: validate, plan and run a study file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vlascope.study.design import Design
+    from vlascope.study.planning import Cost
+    from vlascope.study.schema import Study
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+File = Annotated[str, typer.Argument(help="A study file, or the name of one that a plugin ships.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value: --set seeds=0-4."),
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option("--arm", metavar="GLOB", help="Only these arms and the recordings they need."),
+]
+
+
+@app.callback()
+def study() -> None:
+    """Validate, plan and run a study file."""
+
+
+@app.command()
+def validate(file: File, overrides: Set = None) -> None:
+    """Check a study file, without loading a policy or starting a simulator.
+
+    Examples:
+
+        vlascope study validate study.yaml
+    """
+    found, laid_out = _laid_out(file, overrides, None)
+    episodes = sum(len(g.plans) for g in laid_out.groups) * len(found.policies)
+    typer.echo(f"{file}: sound; {len(laid_out.groups)} arms, {episodes} episodes")
+
+
+@app.command()
+def plan(file: File, overrides: Set = None, arms: Arms = None) -> None:
+    """Show what would run, and measure on a few steps what it will take.
+
+    Examples:
+
+        vlascope study plan study.yaml --set seeds=0-4
+    """
+    from vlascope.study.planning import cost
+
+    _, laid_out = _laid_out(file, overrides, arms)
+    for share in cost(laid_out):
+        _show(share)
+
+
+@app.command()
+def run(
+    file: File,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run directory; by default runs/NAME.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")
+    ] = None,
+    overrides: Set = None,
+    arms: Arms = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Play every episode that is not finished; run again to resume.
+
+    Ends with exit code 1 if an arm failed; the other arms are run all the same.
+
+    Examples:
+
+        vlascope study run study.yaml --out runs/study
+
+        vlascope study run study.yaml --arm 'expert*' --shard 1/4
+    """
+    from vlascope.study.execution import run_study
+
+    found, _ = _laid_out(file, overrides, arms)
+    folder = out or Path("runs") / found.name
+    outcome = run_study(
+        found,
+        folder,
+        arms=arms or (),
+        shard=_shard(shard),
+        progress=not quiet,
+        say=lambda line: typer.secho(line, fg="red", err=True),
+    )
+    if not outcome.ok:
+        typer.echo(f"{len(outcome.complaints)} arms did not finish; see {folder}/outcomes.json")
+        raise typer.Exit(1)
+    typer.echo(f"every arm finished; `vlascope report {folder}` says what was found")
+
+
+def _laid_out(
+    file: str, overrides: list[str] | None, arms: list[str] | None
+) -> tuple[Study, Design]:
+    from vlascope.study.design import design
+    from vlascope.study.loading import load_study
+
+    found = load_study(file, overrides or ())
+    laid_out = design(found)
+    return found, laid_out.only(arms) if arms else laid_out
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise typer.BadParameter(f"--shard is I/N with I from 1 to N; got {text!r}")
+    return int(index) - 1, int(count)
+
+
+def _show(share: Cost) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"policy {share.policy}", title_justify="left")
+    for column in ("arm", "role", "episodes", "edits", "records"):
+        table.add_column(column, overflow="fold")
+    for group in share.groups:
+        edits = "\n".join(
+            f"{e['kind']} at {', '.join(e['at'])}" for e in group.definition.interventions
+        )
+        kept = ", ".join(group.record.at) if group.record else ""
+        table.add_row(group.arm, group.role, str(len(group.plans)), edits, kept)
+    Console().print(table)
+    typer.echo(
+        f"{share.episodes} episodes; at most about {share.minutes:.1f} minutes if every episode "
+        f"runs to its last step, and {share.gigabytes:.2f} GB of activations"
+    )

@@ -1,0 +1,50 @@
+(function () {
+  const root = document.documentElement;
+  const dark = () => {
+    const chosen = root.dataset.theme;
+    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+  const colours = () => {
+    const style = getComputedStyle(root);
+    const read = (name) => style.getPropertyValue(name).trim();
+    return { ink: read("--ink"), soft: read("--soft"), line: read("--line"),
+      faint: read("--faint"), hue: read("--share-hue"), family: getComputedStyle(document.body).fontFamily };
+  };
+  const themed = (value, c) => {
+    if (value === "text") return c.ink;
+    if (value === "theme") return [[0, `rgba(${c.hue}, 0.05)`], [1, `rgba(${c.hue}, 0.85)`]];
+    if (Array.isArray(value)) return value.map((v) => themed(v, c));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([k, v]) =>
+        [k, k === "text" || k === "mode" || k === "name" ? v : themed(v, c)]));
+    }
+    return value;
+  };
+  const draw = (holder) => {
+    const figure = JSON.parse(holder.dataset.figure);
+    const c = colours();
+    const axis = { gridcolor: c.line, linecolor: c.line, zerolinecolor: c.faint,
+      tickfont: { color: c.soft, size: 11.5 }, fixedrange: true };
+    const layout = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: c.family, size: 12, color: c.ink }, ...figure.layout };
+    for (const name of ["xaxis", "yaxis"]) {
+      layout[name] = { ...axis, ...layout[name] };
+      if (layout[name].title) layout[name].title = { ...layout[name].title, font: { size: 12, color: c.soft } };
+    }
+    layout.legend = { font: { size: 11, color: c.soft }, bgcolor: "rgba(0,0,0,0)", ...layout.legend };
+    Plotly.react(holder, themed(figure.data, c), layout,
+      { displayModeBar: false, responsive: true, showSendToCloud: false });
+  };
+  const holders = [...document.querySelectorAll(".figure")];
+  for (const holder of holders) {
+    holder.dataset.figure = holder.querySelector("script").textContent;
+    holder.textContent = "";
+  }
+  const all = () => holders.forEach(draw);
+  all();
+  document.getElementById("theme").addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    all();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
+})();

@@ -1,0 +1,40 @@
+"""The templates of this package, and the words they format numbers with."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vlascope.report.wording import amount, interval, p_value, spoken
+
+__all__ = ["templates"]
+
+
+@cache
+def templates() -> Environment:
+    """Jinja with HTML escaped, except in Markdown."""
+    environment = Environment(
+        loader=PackageLoader("vlascope.report", "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        amount=amount, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
+    )
+    return environment
+
+
+def _calls(fired: dict[int, int]) -> str:
+    """`0-4: 120 each`, or every call by itself where they differ."""
+    if not fired:
+        return "never"
+    counts = set(fired.values())
+    if len(counts) == 1:
+        calls = sorted(fired)
+        span = f"{calls[0]}\u2013{calls[-1]}" if len(calls) > 1 else f"{calls[0]}"
+        return f"{span}: {counts.pop()}" + (" each" if len(calls) > 1 else "")
+    return ", ".join(f"{call}: {n}" for call, n in sorted(fired.items()))

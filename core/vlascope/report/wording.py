@@ -1,0 +1,152 @@
+"""Numbers as sentences; no rate without its n and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlascope.statistics import Comparison, Estimate
+from vlascope.study.findings import Answer, ArmAnswer, Contrast, ControlAnswer
+from vlascope.study.metrics import METRICS
+
+__all__ = ["amount", "headline", "p_value", "spoken", "unresolved"]
+
+ROLES = {
+    "identity": "identity",
+    "random_direction": "random direction",
+    "no_injection": "no injection",
+    "cross_prompt": "cross prompt",
+}
+
+
+def spoken(role: str) -> str:
+    """A control's role as people say it."""
+    return ROLES.get(role, role.replace("_", " "))
+
+
+def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """A value with the digits its unit deserves: `0.85`, `+0.12`, `3.4 cm`."""
+    if value is None:
+        return "not measured"
+    sign = "+" if signed else ""
+    if unit == "m":
+        return f"{100 * value:{sign}.1f} cm"
+    return f"{value:{sign}.2f}"
+
+
+def interval(found: Estimate, unit: str, *, signed: bool = False) -> str:
+    """`0.85 [0.64, 0.95], n = 20`."""
+    if found.value is None:
+        return f"not measured (n = 0, {found.missing} missing)"
+    text = amount(found.value, unit, signed=signed)
+    if found.low is not None and found.high is not None:
+        low, high = (amount(v, unit, signed=signed) for v in (found.low, found.high))
+        text += f" [{low.removesuffix(' cm')}, {high}]"
+    text += f", n = {found.n}"
+    return text + (f" ({found.missing} missing)" if found.missing else "")
+
+
+def p_value(p: float | None) -> str:
+    """`p = 0.031`, `p < 0.001`."""
+    if p is None:
+        return "no p"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def headline(answer: Answer, policies: Sequence[str]) -> tuple[str, ...]:
+    """The answer in sentences, the shortest first."""
+    metric = METRICS[answer.metric]
+    whose = f"{answer.policy}: " if len(policies) > 1 else ""
+    sentences = [f"{whose}{_about_arm(row, metric.label, metric.unit)}" for row in answer.arms]
+    return (*sentences, *(_about_contrast(c, metric.unit) for c in answer.contrasts))
+
+
+def unresolved(answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Every comparison whose interval includes zero, with what it could have shown."""
+    found = []
+    for answer in answers:
+        metric = METRICS[answer.metric]
+        for row in answer.arms:
+            where = f" in {row.group}" if row.group else ""
+            found += [
+                f"{metric.label}, {row.arm} against {c.arm} ({spoken(c.role)}){where}: "
+                f"{_limit(c.comparison, metric.unit)}."
+                for c in row.controls
+                if c.comparison.difference.n and not c.comparison.difference.resolved
+            ]
+        found += [
+            f"{metric.label}, {c.label}: {_contrast_limit(c, metric.unit)}."
+            for c in answer.contrasts
+            if c.difference.n and not c.difference.resolved
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def _about_arm(row: ArmAnswer, label: str, unit: str) -> str:
+    where = f" in {row.group}" if row.group else ""
+    text = f"{_capital(label)} under {row.arm}{where} is {interval(row.value, unit)}"
+    compared = [c for c in row.controls if c.comparison.difference.n]
+    if not compared:
+        return f"{text}."
+    higher = [c for c in compared if c.comparison.difference.resolved and _positive(c)]
+    lower = [c for c in compared if c.comparison.difference.resolved and not _positive(c)]
+    same = [c for c in compared if not c.comparison.difference.resolved]
+    parts = [
+        f"{word} {_listed(group, unit)}"
+        for word, group in (("above", higher), ("below", lower))
+        if group
+    ]
+    if same:
+        parts.append(f"not told apart from {_listed_unresolved(same, unit)}")
+    return f"{text}: {'; '.join(parts)}."
+
+
+def _positive(control: ControlAnswer) -> bool:
+    return (control.comparison.difference.value or 0) > 0
+
+
+def _listed(controls: Sequence[ControlAnswer], unit: str) -> str:
+    return ", ".join(
+        f"{_named(c)} (by {interval(c.comparison.difference, unit, signed=True)}, "
+        f"{p_value(c.comparison.p)})"
+        for c in controls
+    )
+
+
+def _listed_unresolved(controls: Sequence[ControlAnswer], unit: str) -> str:
+    return ", ".join(f"{_named(c)} ({_limit(c.comparison, unit)})" for c in controls)
+
+
+def _named(control: ControlAnswer) -> str:
+    role = spoken(control.role)
+    return control.arm if role == control.arm.replace("_", " ") else f"{control.arm} ({role})"
+
+
+def _limit(comparison: Comparison, unit: str) -> str:
+    text = f"difference {interval(comparison.difference, unit, signed=True)}"
+    if comparison.detectable is None:
+        return f"{text}, too few pairs to show any difference"
+    if comparison.detectable == 0:
+        return f"{text}, every pair equal"
+    smallest = amount(comparison.detectable, unit)
+    return f"{text}; cannot resolve differences below {smallest} at n = {comparison.difference.n}"
+
+
+def _about_contrast(contrast: Contrast, unit: str) -> str:
+    if contrast.difference.value is None:
+        return f"{_capital(contrast.label)}: not measured (n = 0)."
+    if not contrast.difference.resolved:
+        return f"{_capital(contrast.label)}: {_contrast_limit(contrast, unit)}."
+    p = f", {p_value(contrast.p)}" if contrast.p is not None else ""
+    return f"{_capital(contrast.label)}: {interval(contrast.difference, unit, signed=True)}{p}."
+
+
+def _contrast_limit(contrast: Contrast, unit: str) -> str:
+    text = f"{interval(contrast.difference, unit, signed=True)}, not told apart from zero"
+    if contrast.detectable:
+        n = contrast.difference.n
+        text += f"; cannot resolve differences below {amount(contrast.detectable, unit)} at n = {n}"
+    return text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
