@@ -84,6 +84,10 @@ def observation_unchanged(subject: AdapterSubject) -> None:
 def reset_forgets(subject: AdapterSubject) -> None:
     """After `reset`, and from one `infer` to the next, nothing of the past is left."""
     adapter, (mine, other) = subject.adapter, subject.examples(0, 1)
+    before = subject.act([mine])
+    subject.act([other], noise=9)
+    if apart(before, subject.act([mine])) != 0:
+        fail("predict_chunk remembers an earlier observation: keep no state between calls")
     adapter.reset()
     first = adapter.act(mine, generator=generator_for(0))
     for i in range(adapter.info.executed_steps):
@@ -96,10 +100,6 @@ def reset_forgets(subject: AdapterSubject) -> None:
             "an episode after reset() starts differently: clear queues, caches and history in "
             "reset(), and call super().reset()"
         )
-    before = subject.act([mine])
-    subject.act([other], noise=9)
-    if apart(before, subject.act([mine])) != 0:
-        fail("predict_chunk remembers an earlier observation: keep no state between calls")
 
 
 def image_reaches_the_action(subject: AdapterSubject) -> None:
