@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlascope.rollout.arrays import EpisodeArrays as EpisodeArrays
+    from vlascope.rollout.environments import open_environments as open_environments
     from vlascope.rollout.film import Film as Film
     from vlascope.rollout.ledger import read_episodes as read_episodes
     from vlascope.rollout.run import run_episodes as run_episodes
@@ -20,6 +21,7 @@ _HOMES = {
     "EpisodeArrays": "arrays",
     "Film": "film",
     "read_episodes": "ledger",
+    "open_environments": "environments",
     "run_episodes": "run",
 }
 

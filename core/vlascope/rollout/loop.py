@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from vlascope.adapter import VLAAdapter
+from vlascope.benchmark import ImageEdit
 from vlascope.errors import EnvironmentFailed
 from vlascope.noise import generator_for
 from vlascope.rollout.film import Film
@@ -49,6 +50,7 @@ class RolloutLoop:
         outcomes: told of everything that happens.
         max_batch: rows per inference at most; None for all that wait.
         film: which pictures to keep.
+        perturb: an edit of every picture the policy sees.
         max_failures: consecutive environment failures after which the run is given up.
     """
 
@@ -61,11 +63,13 @@ class RolloutLoop:
         *,
         max_batch: int | None,
         film: Film | None,
+        perturb: str | ImageEdit | None,
         max_failures: int,
     ) -> None:
         self._adapter, self._pool, self._outcomes = adapter, pool, outcomes
         self._queue = deque(planned)
-        self._max_batch, self._film, self._max_failures = max_batch, film, max_failures
+        self._max_batch, self._max_failures = max_batch, max_failures
+        self._film, self._perturb = film, perturb
         self._flights: dict[int, Flight] = {}
         self._waiting: deque[Flight] = deque()
         self._failures = 0
@@ -100,6 +104,7 @@ class RolloutLoop:
             max_steps=plan.max_steps,
             stop_on_success=plan.stop_on_success,
             film=film if film is not None and film.wants(plan.task, plan.seed) else None,
+            perturb=self._perturb,
         )
 
     def _handle(self, event: Event) -> None:

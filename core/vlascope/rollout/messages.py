@@ -33,7 +33,6 @@ class Setup:
 
     benchmark: str
     options: Mapping[str, Any]
-    perturb: str | ImageEdit | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Begin:
     max_steps: int | None
     stop_on_success: bool
     film: Film | None
+    perturb: str | ImageEdit | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,6 @@ class Ready:
     """The worker's first answer: its benchmark is built."""
 
     info: BenchmarkInfo
-    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)

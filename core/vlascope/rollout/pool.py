@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -61,7 +62,7 @@ class EnvPool:
             old.unlink()
         slots = [range(w * per_worker, (w + 1) * per_worker) for w in range(workers)]
         self._workers = [self._start(i, list(s)) for i, s in enumerate(slots)]
-        self._first: Ready | None = None
+        self._first: BenchmarkInfo | None = None
         self._failed_starts = 0
 
     def __enter__(self) -> Self:
@@ -79,7 +80,8 @@ class EnvPool:
             else:
                 worker.kill()
 
-    def introduction(self) -> Ready:
+    @property
+    def info(self) -> BenchmarkInfo:
         """What the benchmark says of itself; waits for the first worker.
 
         Raises:
@@ -90,14 +92,28 @@ class EnvPool:
         return self._first
 
     @property
-    def info(self) -> BenchmarkInfo:
-        """The benchmark's info."""
-        return self.introduction().info
-
-    @property
     def pids(self) -> list[int]:
         """Process ids, by worker."""
         return [w.pid for w in self._workers]
+
+    @property
+    def slots(self) -> int:
+        """Environments in all."""
+        return sum(len(w.slots) for w in self._workers)
+
+    @contextmanager
+    def lent(self, setup: Setup) -> Iterator[Self]:
+        """Let a run use these environments and leave them ready for the next.
+
+        Raises:
+            ValueError: the run wants another benchmark.
+        """
+        if setup != self._setup:
+            raise ValueError(f"these environments are of {self._setup}, the run wants {setup}")
+        try:
+            yield self
+        finally:
+            self.settle()
 
     def free(self) -> Iterator[int]:
         """Slots of workers that are up (the caller knows which of them play)."""
@@ -122,6 +138,13 @@ class EnvPool:
                 limit = self._timeout if worker.ready else self._start_timeout
                 yield from self._replace(worker, f"it did not answer within {limit:g} s")
 
+    def settle(self) -> None:
+        """Restart every worker that still owes an answer, so that the next run starts clean."""
+        for i, worker in enumerate(self._workers):
+            if worker.waiting:
+                worker.kill()
+                self._workers[i] = self._start(i, list(worker.slots))
+
     def _read(self, worker: WorkerProcess) -> Iterator[Event]:
         while worker.connection.poll():
             reply = worker.read()
@@ -129,7 +152,7 @@ class EnvPool:
                 yield from self._replace(worker, worker.how_it_died())
                 return
             if isinstance(reply, Ready):
-                self._first = self._first or reply
+                self._first = self._first or reply.info
                 self._failed_starts = 0
             elif isinstance(reply, Failed) and reply.slot is None:
                 raise EnvironmentFailed(

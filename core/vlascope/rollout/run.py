@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vlascope import plugins
 from vlascope.adapter import VLAAdapter
 from vlascope.benchmark import ImageEdit
-from vlascope.intervening import intervene
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
-from vlascope.recording import record as record_activations
 from vlascope.records import EpisodePlan, EpisodeRecord
 from vlascope.rollout.film import Film
-from vlascope.rollout.flight import Planned
 from vlascope.rollout.guard import EditGuard
-from vlascope.rollout.identity import digest_context, policy_identity
+from vlascope.rollout.job import Job
 from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.lock import exclusive
-from vlascope.rollout.loop import RolloutLoop
-from vlascope.rollout.messages import Setup
 from vlascope.rollout.pool import EnvPool
-from vlascope.rollout.progress import Reporter, reporter
-from vlascope.rollout.recorder import Recorder
-from vlascope.rollout.sink import EpisodeSink, Header
+from vlascope.rollout.progress import reporter
 from vlascope.rollout.spec import BenchmarkSpec
-from vlascope.rollout.versions import own_versions
-from vlascope.specs import check_compatible
-from vlascope.store import ActivationStore, Provenance
-from vlascope.store.durable import sweep_temporary
 
-__all__ = ["ACTIVATIONS", "run_episodes"]
-
-ACTIVATIONS = "activations"
-"""The folder of a run that holds recorded activations."""
+__all__ = ["run_episodes"]
 
 
 def run_episodes(
@@ -57,6 +39,7 @@ def run_episodes(
     timeout: float = 120.0,
     start_timeout: float = 300.0,
     max_failures: int = 8,
+    environments: EnvPool | None = None,
     progress: bool = True,
     title: str = "episodes",
 ) -> list[EpisodeRecord]:
@@ -84,6 +67,7 @@ def run_episodes(
         timeout: seconds an environment may take for one chunk before it counts as hung.
         start_timeout: seconds a worker may take to build the benchmark.
         max_failures: environment failures in a row after which the run stops.
+        environments: what `open_environments` opened, to be used instead of starting workers.
         progress: show progress on standard error.
         title: what the progress is called.
 
@@ -99,7 +83,7 @@ def run_episodes(
         DiskFull: no space left; what was finished is kept.
         CorruptFile: `episodes.jsonl` holds something else.
     """
-    job = _Job(
+    job = Job(
         adapter=adapter,
         benchmark=benchmark,
         run_dir=Path(run_dir),
@@ -113,11 +97,12 @@ def run_episodes(
         timeout=timeout,
         start_timeout=start_timeout,
         max_failures=max_failures,
+        environments=environments,
     )
     planned = job.planned(plans)
     with exclusive(job.run_dir):
         ledger = Ledger(job.run_dir)
-        guard = EditGuard(job.interventions, min(workers * envs_per_worker, len(plans)))
+        guard = EditGuard(job.interventions, min(job.slots, len(plans)))
         finished = [r for p in planned if (r := ledger.finished(p.digest)) is not None]
         for earlier in finished:
             guard.count(earlier)
@@ -133,106 +118,6 @@ def run_episodes(
             job.play(missing, ledger, guard, shown)
         guard.close()
         return [r for p in planned if (r := ledger.get(p.digest)) is not None]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One call of `run_episodes`."""
-
-    adapter: VLAAdapter
-    benchmark: BenchmarkSpec
-    run_dir: Path
-    interventions: tuple[Intervention, ...]
-    record: RecordSpec | None
-    perturb: str | ImageEdit | None
-    film: Film | None
-    max_batch: int | None
-    workers: int
-    envs_per_worker: int
-    timeout: float
-    start_timeout: float
-    max_failures: int
-
-    @property
-    def mode(self) -> Literal["exact", "batched"]:
-        """Whether a replay is bit for bit."""
-        return "exact" if self.max_batch == 1 else "batched"
-
-    def planned(self, plans: Sequence[EpisodePlan]) -> list[Planned]:
-        """The plans with their tasks and digests; every name is checked before anything runs."""
-        env = plugins.benchmark_class(self.benchmark.name)
-        counts = Counter(plan.episode for plan in plans)
-        twice = [name for name, n in counts.items() if n > 1]
-        if twice:
-            raise ValueError(f"planned twice: {', '.join(twice[:5])}; vary arm, task or seed")
-        context = digest_context(
-            self.adapter,
-            self.benchmark,
-            self.run_dir,
-            interventions=self.interventions,
-            record=self.record,
-            perturb=self.perturb,
-            batch_mode=self.mode,
-        )
-        return [Planned(plan, env.task(plan.task), plan.digest(**context)) for plan in plans]
-
-    def play(
-        self, missing: Sequence[Planned], ledger: Ledger, guard: EditGuard, shown: Reporter
-    ) -> None:
-        """Play what is missing, with hooks and environments open for as long as it takes."""
-        for folder in ("episodes", "frames", "videos"):
-            sweep_temporary(self.run_dir / folder)
-        with ExitStack() as stack:
-            editing = stack.enter_context(
-                intervene(self.adapter, *self.interventions, must_fire=False)
-            )
-            recorder = self._recorder(stack)
-            pool = stack.enter_context(self._pool(len(missing)))
-            introduction = pool.introduction()
-            check_compatible(self.adapter.info, introduction.info)
-            header = Header(
-                policy_identity(self.adapter),
-                str(self.benchmark),
-                self.mode,
-                {**own_versions(), **introduction.versions},
-            )
-            stack.enter_context(shown)
-            sink = EpisodeSink(self.run_dir, ledger, header, guard, editing, recorder, shown)
-            loop = RolloutLoop(
-                self.adapter,
-                pool,
-                missing,
-                sink,
-                max_batch=self.max_batch,
-                film=self.film,
-                max_failures=self.max_failures,
-            )
-            loop.run()
-            sink.flush()
-
-    def stored(self) -> ActivationStore | None:
-        """Where activations go, if they are recorded."""
-        if self.record is None:
-            return None
-        provenance = Provenance.of(self.adapter, self.record, benchmark=str(self.benchmark))
-        return ActivationStore.create(self.run_dir / ACTIVATIONS, provenance)
-
-    def _recorder(self, stack: ExitStack) -> Recorder | None:
-        """Opened after the interventions, so that it sees what flows on from them."""
-        store = self.stored()
-        if store is None or self.record is None:
-            return None
-        return Recorder(stack.enter_context(record_activations(self.adapter, self.record)), store)
-
-    def _pool(self, episodes: int) -> EnvPool:
-        return EnvPool(
-            Setup(self.benchmark.name, self.benchmark.options, self.perturb),
-            workers=min(self.workers, episodes),
-            per_worker=self.envs_per_worker,
-            timeout=self.timeout,
-            start_timeout=self.start_timeout,
-            logs=self.run_dir / "workers",
-        )
 
 
 def _max_batch(batch: str | int) -> int | None:

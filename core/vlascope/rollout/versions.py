@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+
+from vlascope import plugins
+from vlascope.hookspecs import PROJECT
 
 __all__ = ["benchmark_versions", "own_versions"]
 
@@ -20,30 +21,38 @@ def own_versions() -> dict[str, str]:
     return {"vlascope": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
 
 
-def benchmark_versions(benchmark: type) -> dict[str, str]:
-    """Of the benchmark's own distribution and those of its requirements that it imported."""
-    owners = _owners()
-    home = owners.get(benchmark.__module__.partition(".")[0], [])
-    loaded = {d for module in set(sys.modules) & set(owners) for d in owners[module]}
-    wanted = {*home, *(d for d in loaded if _normal(d) in _requirements(home))}
+def benchmark_versions(benchmark: str) -> dict[str, str]:
+    """Of the plugin that provides a benchmark and of the simulators it requires.
+
+    Those are its requirements under an extra of the benchmark's name and, unless vlascope itself
+    provides the benchmark, its unconditional ones.
+    """
+    plugin = plugins.benchmarks()[benchmark].plugin
+    found: dict[str, str] = {}
+    for entry in entry_points(group=PROJECT, name=plugin):
+        if entry.dist is not None:
+            found[entry.dist.name] = entry.dist.version
+            found |= _installed(_requirements(entry.dist, benchmark))
+    return found
+
+
+def _requirements(distribution: Distribution, extra: str) -> list[str]:
+    ours = distribution.name == PROJECT
+    wanted = []
+    for line in distribution.requires or ():
+        requirement, _, marker = line.partition(";")
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+        conditions = re.findall(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        if name is not None and (extra in conditions or not (conditions or ours)):
+            wanted.append(name[0])
+    return wanted
+
+
+def _installed(names: list[str]) -> dict[str, str]:
     found = {}
-    for name in sorted(wanted):
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
-
-
-@cache
-def _owners() -> dict[str, list[str]]:
-    return dict(packages_distributions())
-
-
-def _requirements(distributions: list[str]) -> set[str]:
-    lines = [line for name in distributions for line in requires(name) or ()]
-    return {_normal(m[0]) for line in lines if (m := re.match(r"[A-Za-z0-9._-]+", line))}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from vlascope.rollout.messages import Begin, Execute, Failed, Ready, Reply, Request, Setup
 from vlascope.rollout.playing import Playing
-from vlascope.rollout.versions import benchmark_versions
 
 if TYPE_CHECKING:
     from vlascope.benchmark import BenchmarkEnv
@@ -43,7 +42,7 @@ class Host:
         """Build one environment, to be used by the first episode."""
         try:
             self._spare = self._build()
-            return Ready(self._spare.info, benchmark_versions(type(self._spare)))
+            return Ready(self._spare.info)
         except Exception as error:
             return Failed(None, _explained(error))
 
@@ -51,8 +50,7 @@ class Host:
         """Do what is asked; whatever the environment raises becomes a `Failed`."""
         try:
             if isinstance(request, Begin):
-                self._playing[request.slot] = Playing(self._env(request.slot), request)
-                return self._playing[request.slot].begin()
+                return self._begin(request)
             return self._playing[request.slot].execute(request)
         except Exception as error:
             self._discard(request.slot)
@@ -65,6 +63,12 @@ class Host:
         if self._spare is not None:
             self._spare.close()
 
+    def _begin(self, request: Begin) -> Reply:
+        env, perturb = self._env(request.slot), request.perturb
+        env.perturb = resolve_name(perturb) if isinstance(perturb, str) else perturb
+        self._playing[request.slot] = Playing(env, request)
+        return self._playing[request.slot].begin()
+
     def _env(self, slot: int) -> BenchmarkEnv:
         if slot not in self._envs:
             self._envs[slot] = self._spare or self._build()
@@ -74,10 +78,7 @@ class Host:
     def _build(self) -> BenchmarkEnv:
         from vlascope import plugins
 
-        env = plugins.benchmark_class(self._setup.benchmark)(**self._setup.options)
-        perturb = self._setup.perturb
-        env.perturb = resolve_name(perturb) if isinstance(perturb, str) else perturb
-        return env
+        return plugins.benchmark_class(self._setup.benchmark)(**self._setup.options)
 
     def _discard(self, slot: int) -> None:
         self._playing.pop(slot, None)

@@ -23,10 +23,10 @@ from vlascope.store.schema import Labels, Provenance, UnitManifest, file_name
 from vlascope.store.shard import Shard
 from vlascope.store.unit import Entry, encode_unit
 
-__all__ = ["ActivationStore"]
+__all__ = ["UNITS", "ActivationStore"]
 
 _ABOUT = "store.json"
-_UNITS = "units"
+UNITS = "units"
 _ANYWHERE = Where()
 
 
@@ -40,7 +40,7 @@ class ActivationStore:
     def __init__(self, path: Path, provenance: Provenance, *, open_units: int = 64) -> None:
         self.path = path
         self.provenance = provenance
-        self._catalogue = Catalogue(path / _UNITS)
+        self._catalogue = Catalogue(path / UNITS)
         self._open: OrderedDict[str, Shard] = OrderedDict()
         self._open_units = open_units
 
@@ -65,7 +65,7 @@ class ActivationStore:
                 f"{path} holds another kind of recording ({'; '.join(differ)}); record into "
                 "another directory"
             )
-        sweep_temporary(path / _UNITS)
+        sweep_temporary(path / UNITS)
         return store
 
     @classmethod
@@ -114,7 +114,7 @@ class ActivationStore:
             held = self._catalogue.file_of(episode)
             if held not in (None, name):
                 raise ValueError(f"episode {episode!r} is already in {held}; name units apart")
-        path = self.path / _UNITS / name
+        path = self.path / UNITS / name
         write_atomically(path, encode_unit(unit, self.provenance, entries, labels or {}))
         self._open.pop(name, None)
         self._catalogue.add(name)
@@ -246,7 +246,7 @@ class ActivationStore:
         """An open unit; the one used longest ago is let go of."""
         shard = self._open.get(name)
         if shard is None:
-            shard = self._open[name] = Shard(self.path / _UNITS / name)
+            shard = self._open[name] = Shard(self.path / UNITS / name)
             while len(self._open) > self._open_units:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)

@@ -1,0 +1,149 @@
+"""One call of `run_episodes`: what it plays, and everything that is open while it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vlascope import plugins
+from vlascope.adapter import VLAAdapter
+from vlascope.benchmark import ImageEdit
+from vlascope.intervening import intervene
+from vlascope.interventions import Intervention
+from vlascope.recording import RecordSpec
+from vlascope.recording import record as record_activations
+from vlascope.records import EpisodePlan
+from vlascope.rollout.environments import open_environments
+from vlascope.rollout.film import Film
+from vlascope.rollout.flight import Planned
+from vlascope.rollout.guard import EditGuard
+from vlascope.rollout.identity import digest_context, policy_identity
+from vlascope.rollout.ledger import Ledger
+from vlascope.rollout.loop import RolloutLoop
+from vlascope.rollout.messages import Setup
+from vlascope.rollout.pool import EnvPool
+from vlascope.rollout.progress import Reporter
+from vlascope.rollout.recorder import Recorder
+from vlascope.rollout.sink import EpisodeSink, Header
+from vlascope.rollout.spec import BenchmarkSpec
+from vlascope.rollout.versions import benchmark_versions, own_versions
+from vlascope.specs import check_compatible
+from vlascope.store import ActivationStore, Provenance
+from vlascope.store.durable import sweep_temporary
+
+__all__ = ["ACTIVATIONS", "Job"]
+
+ACTIVATIONS = "activations"
+"""The folder of a run that holds recorded activations."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `run_episodes`."""
+
+    adapter: VLAAdapter
+    benchmark: BenchmarkSpec
+    run_dir: Path
+    interventions: tuple[Intervention, ...]
+    record: RecordSpec | None
+    perturb: str | ImageEdit | None
+    film: Film | None
+    max_batch: int | None
+    workers: int
+    envs_per_worker: int
+    timeout: float
+    start_timeout: float
+    max_failures: int
+    environments: EnvPool | None
+
+    @property
+    def slots(self) -> int:
+        """How many episodes are under way at once."""
+        return self.environments.slots if self.environments else self.workers * self.envs_per_worker
+
+    @property
+    def mode(self) -> Literal["exact", "batched"]:
+        """Whether a replay is bit for bit."""
+        return "exact" if self.max_batch == 1 else "batched"
+
+    def planned(self, plans: Sequence[EpisodePlan]) -> list[Planned]:
+        """The plans with their tasks and digests; every name is checked before anything runs."""
+        env = plugins.benchmark_class(self.benchmark.name)
+        counts = Counter(plan.episode for plan in plans)
+        twice = [name for name, n in counts.items() if n > 1]
+        if twice:
+            raise ValueError(f"planned twice: {', '.join(twice[:5])}; vary arm, task or seed")
+        context = digest_context(
+            self.adapter,
+            self.benchmark,
+            self.run_dir,
+            interventions=self.interventions,
+            record=self.record,
+            perturb=self.perturb,
+            batch_mode=self.mode,
+        )
+        return [Planned(plan, env.task(plan.task), plan.digest(**context)) for plan in plans]
+
+    def play(
+        self, missing: Sequence[Planned], ledger: Ledger, guard: EditGuard, shown: Reporter
+    ) -> None:
+        """Play what is missing, with hooks and environments open for as long as it takes."""
+        for folder in ("episodes", "frames", "videos"):
+            sweep_temporary(self.run_dir / folder)
+        with ExitStack() as stack:
+            editing = stack.enter_context(
+                intervene(self.adapter, *self.interventions, must_fire=False)
+            )
+            recorder = self._recorder(stack)
+            pool = stack.enter_context(self._pool(len(missing)))
+            check_compatible(self.adapter.info, pool.info)
+            header = Header(
+                policy_identity(self.adapter),
+                str(self.benchmark),
+                self.mode,
+                {**benchmark_versions(self.benchmark.name), **own_versions()},
+            )
+            stack.enter_context(shown)
+            sink = EpisodeSink(self.run_dir, ledger, header, guard, editing, recorder, shown)
+            loop = RolloutLoop(
+                self.adapter,
+                pool,
+                missing,
+                sink,
+                max_batch=self.max_batch,
+                film=self.film,
+                perturb=self.perturb,
+                max_failures=self.max_failures,
+            )
+            loop.run()
+            sink.flush()
+
+    def stored(self) -> ActivationStore | None:
+        """Where activations go, if they are recorded."""
+        if self.record is None:
+            return None
+        provenance = Provenance.of(self.adapter, self.record, benchmark=str(self.benchmark))
+        return ActivationStore.create(self.run_dir / ACTIVATIONS, provenance)
+
+    def _recorder(self, stack: ExitStack) -> Recorder | None:
+        """Opened after the interventions, so that it sees what flows on from them."""
+        store = self.stored()
+        if store is None or self.record is None:
+            return None
+        return Recorder(stack.enter_context(record_activations(self.adapter, self.record)), store)
+
+    def _pool(self, episodes: int) -> AbstractContextManager[EnvPool]:
+        if self.environments is not None:
+            return self.environments.lent(Setup(self.benchmark.name, self.benchmark.options))
+        return open_environments(
+            self.benchmark,
+            self.run_dir / "workers",
+            workers=min(self.workers, episodes),
+            envs_per_worker=self.envs_per_worker,
+            timeout=self.timeout,
+            start_timeout=self.start_timeout,
+        )
