@@ -5,6 +5,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 RUN := tools/uv.sh run --frozen --extra metaworld --extra video
 ARGS ?=
+OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check format docs docs-serve clean
@@ -17,7 +18,8 @@ setup: ## Install everything into .venv, and the git hooks
 	$(RUN) pre-commit install
 
 demo: ## The main job: look into a trained policy in MetaWorld, and report (10 minutes, 2 cores)
-	$(RUN) vlascope demo $(ARGS)
+	$(RUN) vlascope study run demo --out $(OUT) $(ARGS); ran=$$?; \
+	$(RUN) vlascope report $(OUT) && exit $$ran
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
 	$(RUN) --group docs pytest -m "not slow and not gpu" $(ARGS)
