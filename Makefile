@@ -22,10 +22,10 @@ demo: ## The main job: look into a trained policy in MetaWorld, and report (10 m
 	$(RUN) vlascope report $(OUT) && exit $$ran
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
-	$(RUN) --group docs pytest -m "not slow and not gpu" $(ARGS)
+	$(RUN) pytest -m "not slow and not gpu" $(ARGS)
 
 test-all: ## The slow tests too
-	$(RUN) --group docs pytest -m "not gpu" $(ARGS)
+	$(RUN) pytest -m "not gpu" $(ARGS)
 
 check: ## Format, lint and types, changing nothing
 	$(RUN) ruff format --check .
@@ -38,10 +38,10 @@ format: ## Let ruff put formatting and imports right
 	$(RUN) ruff check --fix .
 
 docs: ## Build the documentation into site/, where a warning is an error
-	$(RUN) --group docs mkdocs build --strict
+	$(RUN) mkdocs build --strict
 
 docs-serve: ## Read the documentation while writing it
-	$(RUN) --group docs mkdocs serve
+	$(RUN) mkdocs serve
 
 clean: ## Remove what was built; the environment and runs/ stay
 	rm -rf site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

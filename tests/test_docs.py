@@ -74,7 +74,7 @@ def test_every_make_target_that_is_named_exists():
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs", reason="needs `--group docs`")
+    pytest.importorskip("mkdocs", reason="needs the docs group")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     built = subprocess.run(
         [*command, "--site-dir", str(tmp_path / "site")], cwd=ROOT, capture_output=True, text=True
