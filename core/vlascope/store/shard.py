@@ -54,10 +54,13 @@ class Shard:
         self._spans = self.manifest.spans
         self._indices: dict[str, dict[Coordinate, tuple[int, int]]] = {}
         self._tables: dict[str, Columns] = {}
+        self._values: dict[str, Tensor] = {}
 
     def values(self, point: str) -> Tensor:
         """Every row of a hook point, (rows, width)."""
-        return self._tensor(point)
+        if point not in self._values:
+            self._values[point] = self._tensor(point)
+        return self._values[point]
 
     def columns(self, point: str) -> Columns:
         """The coordinates of those rows, (rows, 6)."""

@@ -188,3 +188,40 @@ def walker(seed: int = 0, **changes: Any) -> Any:
             return ActionChunk(actions.clamp(-1, 1).numpy())
 
     return Walker()
+
+
+def drifter(info: BenchmarkInfo) -> Any:
+    """A policy for any benchmark whose actions are noise."""
+    import torch
+    from torch import nn
+
+    from vlascope.adapter import AdapterInfo, VLAAdapter
+    from vlascope.noise import normal
+    from vlascope.types import ActionChunk
+
+    class Drifter(VLAAdapter):
+        name = "drifter"
+
+        def __init__(self) -> None:
+            self.model = nn.Identity()
+            self.info = AdapterInfo(
+                "drifter", "none", "0" * 64, (), 10, 10, info.action, info.state, info.cameras
+            )
+
+        @classmethod
+        def from_pretrained(cls, checkpoint: str, **_: Any) -> Self:
+            return cls()
+
+        @classmethod
+        def tiny(cls, seed: int = 0) -> Self:
+            return cls()
+
+        def hook_points(self) -> Mapping[HookPoint, Tap]:
+            return {}
+
+        def predict_chunk(
+            self, observations: Sequence[Observation], *, generators: Sequence[torch.Generator]
+        ) -> ActionChunk:
+            return ActionChunk(normal(generators, (10, info.action.dim)).clamp(-1, 1).numpy())
+
+    return Drifter()
