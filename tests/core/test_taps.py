@@ -1,0 +1,95 @@
+"""Taps show (batch, tokens, width) and write what they are given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vlascope.taps import InputTap, OutputTap, ResidualTap
+
+
+class Net(nn.Module):
+    """x + branch(norm(x)), then a head; in the layout (tokens, batch, width) where asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.branch = nn.LayerNorm(4), nn.Linear(4, 4)
+        self.pair, self.head = Pair(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = x + self.branch(self.norm(x))
+        return self.head(self.pair(x, scale=x)[1])
+
+
+class Pair(nn.Module):
+    def forward(self, x, *, scale):
+        return x, 2 * scale
+
+
+@pytest.fixture
+def net():
+    return Net().requires_grad_(False)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
+
+
+TAPS = [
+    OutputTap("branch"),
+    OutputTap("pair", item=1),
+    InputTap("head"),
+    InputTap("pair", argument="scale"),
+    ResidualTap("norm", "branch"),
+]
+
+
+@pytest.mark.parametrize("tap", TAPS, ids=str)
+def test_a_tap_reads_without_changing_anything(net, x, tap):
+    before, seen = net(x), []
+    handles = tap.attach(net, seen.append)
+    assert torch.equal(net(x), before)
+    assert seen[0].shape == (3, 5, 4)
+    for handle in handles:
+        handle.remove()
+    net(x)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("tap", TAPS, ids=str)
+def test_what_a_tap_writes_is_what_a_second_tap_reads(net, x, tap):
+    target, seen = torch.randn_like(x), []
+    tap.attach(net, lambda _: target)
+    tap.attach(net, seen.append)
+    net(x)
+    torch.testing.assert_close(seen[0], target)
+
+
+def test_the_residual_is_written_skip_connection_included(net, x):
+    target = torch.randn_like(x)
+    ResidualTap("norm", "branch").attach(net, lambda _: target)
+    torch.testing.assert_close(net(x), net.head(2 * target))
+
+
+def test_a_tuple_keeps_its_other_items(net, x):
+    OutputTap("pair", item=0).attach(net, torch.zeros_like)
+    torch.testing.assert_close(net(x), net.head(2 * (x + net.branch(net.norm(x)))))
+
+
+@pytest.mark.parametrize(
+    "tap", [OutputTap("branch", seq_first=True), InputTap("head", seq_first=True)]
+)
+def test_a_network_that_lays_tokens_first_is_seen_batch_first(net, x, tap):
+    seen = []
+
+    def edit(value):
+        seen.append(value)
+        return value
+
+    before = net(x)
+    tap.attach(net, edit)
+    assert torch.equal(net(x), before)
+    assert seen[0].shape == (5, 3, 4)
