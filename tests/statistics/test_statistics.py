@@ -10,9 +10,9 @@ from scipy.stats import bootstrap
 
 from vlascope.statistics import (
     Pair,
-    bootstrap_contrast,
     bootstrap_mean,
     compare,
+    contrast,
     detectable_mean,
     detectable_rate,
     mcnemar_p,
@@ -117,10 +117,28 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap_mean(clusters, seed=3) == bootstrap_mean(clusters, seed=3)
 
 
-def test_contrast_of_two_groups_is_the_difference_of_their_means():
-    found = bootstrap_contrast({"a": [1.0, 1.0, 1.0]}, {"b": [0.0, 0.0, 1.0]})
-    assert found.value == pytest.approx(2 / 3)
-    assert found.low >= 0
+def test_contrast_of_two_effects_has_a_width_even_where_every_pair_agrees():
+    same = compare([Pair("a", 1.0, 1.0)] * 12, binary=True).difference
+    worse = compare([Pair("b", 0.0, 1.0)] * 12, binary=True).difference
+    found = contrast(same, worse)
+    assert (found.value, found.n) == (1.0, 24)
+    assert 0 < found.low < 1 < found.high
+
+
+def test_contrast_covers_as_promised():
+    def simulate(rng):
+        return [
+            compare(
+                [Pair("t", float(a), float(b)) for a, b in rng.random((25, 2)) < p], binary=True
+            ).difference
+            for p in ([0.9, 0.6], [0.5, 0.5])
+        ]
+
+    def interval(pair):
+        found = contrast(*pair)
+        return found.low, found.high
+
+    assert _coverage(simulate, interval, 0.3) > 0.92
 
 
 def _coverage(simulate, interval, truth, rounds=300):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from vlascope.report.wording import amount, interval, p_value, spoken
 
@@ -25,7 +27,13 @@ def templates() -> Environment:
     environment.filters.update(
         amount=amount, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
     )
+    environment.filters["code"] = _with_code
     return environment
+
+
+def _with_code(text: str) -> Markup:
+    """Text made safe for HTML, with `backticked` names set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _calls(fired: dict[int, int]) -> str:

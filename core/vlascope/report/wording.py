@@ -28,9 +28,8 @@ def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
     if value is None:
         return "not measured"
     sign = "+" if signed else ""
-    if unit == "m":
-        return f"{100 * value:{sign}.1f} cm"
-    return f"{value:{sign}.2f}"
+    text = f"{100 * value:{sign}.1f} cm" if unit == "m" else f"{value:{sign}.2f}"
+    return text.replace("-", "\u2212")
 
 
 def interval(found: Estimate, unit: str, *, signed: bool = False) -> str:
@@ -68,13 +67,13 @@ def unresolved(answers: Sequence[Answer]) -> tuple[str, ...]:
         for row in answer.arms:
             where = f" in {row.group}" if row.group else ""
             found += [
-                f"{metric.label}, {row.arm} against {c.arm} ({spoken(c.role)}){where}: "
+                f"{_capital(metric.label)}, `{row.arm}` against `{c.arm}`{where}: "
                 f"{_limit(c.comparison, metric.unit)}."
                 for c in row.controls
                 if c.comparison.difference.n and not c.comparison.difference.resolved
             ]
         found += [
-            f"{metric.label}, {c.label}: {_contrast_limit(c, metric.unit)}."
+            f"{_capital(metric.label)}, {c.label}: {_contrast_limit(c, metric.unit)}."
             for c in answer.contrasts
             if c.difference.n and not c.difference.resolved
         ]
@@ -83,61 +82,56 @@ def unresolved(answers: Sequence[Answer]) -> tuple[str, ...]:
 
 def _about_arm(row: ArmAnswer, label: str, unit: str) -> str:
     where = f" in {row.group}" if row.group else ""
-    text = f"{_capital(label)} under {row.arm}{where} is {interval(row.value, unit)}"
+    text = f"{_capital(label)} under `{row.arm}`{where}: {interval(row.value, unit)}"
     compared = [c for c in row.controls if c.comparison.difference.n]
-    if not compared:
-        return f"{text}."
-    higher = [c for c in compared if c.comparison.difference.resolved and _positive(c)]
-    lower = [c for c in compared if c.comparison.difference.resolved and not _positive(c)]
-    same = [c for c in compared if not c.comparison.difference.resolved]
+    known = [c for c in compared if c.comparison.difference.resolved]
+    higher = [c for c in known if (c.comparison.difference.value or 0) > 0]
+    lower = [c for c in known if c not in higher]
     parts = [
-        f"{word} {_listed(group, unit)}"
+        f"{word} {', '.join(_set_beside(c, unit) for c in group)}"
         for word, group in (("above", higher), ("below", lower))
         if group
     ]
+    same = [c for c in compared if c not in known]
     if same:
-        parts.append(f"not told apart from {_listed_unresolved(same, unit)}")
-    return f"{text}: {'; '.join(parts)}."
+        listed = ", ".join(f"{_named(c)} ({_limit(c.comparison, unit)})" for c in same)
+        parts.append(f"not told apart from {listed}")
+    return f"{text}; {'; '.join(parts)}." if parts else f"{text}."
 
 
-def _positive(control: ControlAnswer) -> bool:
-    return (control.comparison.difference.value or 0) > 0
-
-
-def _listed(controls: Sequence[ControlAnswer], unit: str) -> str:
-    return ", ".join(
-        f"{_named(c)} (by {interval(c.comparison.difference, unit, signed=True)}, "
-        f"{p_value(c.comparison.p)})"
-        for c in controls
-    )
-
-
-def _listed_unresolved(controls: Sequence[ControlAnswer], unit: str) -> str:
-    return ", ".join(f"{_named(c)} ({_limit(c.comparison, unit)})" for c in controls)
+def _set_beside(control: ControlAnswer, unit: str) -> str:
+    found = control.comparison
+    return f"{_named(control)} ({_short(found.difference, unit)}, {p_value(found.p)})"
 
 
 def _named(control: ControlAnswer) -> str:
-    role = spoken(control.role)
-    return control.arm if role == control.arm.replace("_", " ") else f"{control.arm} ({role})"
+    own_name = control.role in (control.arm, "baseline")
+    return f"`{control.arm}`" if own_name else f"its {spoken(control.role)} control"
+
+
+def _short(found: Estimate, unit: str) -> str:
+    """A difference with its interval, its n being beside it in the table."""
+    return interval(found, unit, signed=True).partition(", n =")[0]
 
 
 def _limit(comparison: Comparison, unit: str) -> str:
-    text = f"difference {interval(comparison.difference, unit, signed=True)}"
+    text = _short(comparison.difference, unit)
     if comparison.detectable is None:
-        return f"{text}, too few pairs to show any difference"
+        return f"{text}; n = {comparison.difference.n} is too few to show any difference"
     if comparison.detectable == 0:
-        return f"{text}, every pair equal"
+        return f"{text}; all {comparison.difference.n} pairs equal"
     smallest = amount(comparison.detectable, unit)
     return f"{text}; cannot resolve differences below {smallest} at n = {comparison.difference.n}"
 
 
 def _about_contrast(contrast: Contrast, unit: str) -> str:
+    label = _capital(contrast.label)
     if contrast.difference.value is None:
-        return f"{_capital(contrast.label)}: not measured (n = 0)."
+        return f"{label}: not measured (n = 0)."
     if not contrast.difference.resolved:
-        return f"{_capital(contrast.label)}: {_contrast_limit(contrast, unit)}."
+        return f"{label}: {_contrast_limit(contrast, unit)}."
     p = f", {p_value(contrast.p)}" if contrast.p is not None else ""
-    return f"{_capital(contrast.label)}: {interval(contrast.difference, unit, signed=True)}{p}."
+    return f"{label}: {interval(contrast.difference, unit, signed=True)}{p}."
 
 
 def _contrast_limit(contrast: Contrast, unit: str) -> str:

@@ -1,14 +1,11 @@
 """Numbers with their uncertainty: episodes are the unit, missing is missing, n is always said."""
 
+from vlascope.statistics.contrasts import contrast
 from vlascope.statistics.detectable import detectable_mean, detectable_rate
 from vlascope.statistics.estimates import CONFIDENCE, Comparison, Estimate
 from vlascope.statistics.paired import Pair, compare, mcnemar_p, sign_flip_p
 from vlascope.statistics.proportions import paired_score_interval, rate
-from vlascope.statistics.resampling import (
-    FEWEST_CLUSTERS,
-    bootstrap_contrast,
-    bootstrap_mean,
-)
+from vlascope.statistics.resampling import FEWEST_CLUSTERS, bootstrap_mean
 
 __all__ = [
     "CONFIDENCE",
@@ -16,9 +13,9 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Pair",
-    "bootstrap_contrast",
     "bootstrap_mean",
     "compare",
+    "contrast",
     "detectable_mean",
     "detectable_rate",
     "mcnemar_p",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vlascope.statistics.estimates import CONFIDENCE, Estimate
 
-__all__ = ["FEWEST_CLUSTERS", "bootstrap_contrast", "bootstrap_mean"]
+__all__ = ["FEWEST_CLUSTERS", "bootstrap_mean"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,33 +50,6 @@ def bootstrap_mean(
     draws = _draws(kept, np.random.default_rng(seed), resamples)
     low, high = _percentiles(draws, confidence)
     return Estimate(value=value, low=low, high=high, n=n, method=method)
-
-
-def bootstrap_contrast(
-    first: Mapping[str, Sequence[float]],
-    second: Mapping[str, Sequence[float]],
-    *,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """Mean of `first` minus mean of `second`, two disjoint groups resampled independently."""
-    groups = [
-        {k: np.asarray(v, np.float64) for k, v in group.items() if len(v)}
-        for group in (first, second)
-    ]
-    sizes = [sum(len(v) for v in g.values()) for g in groups]
-    method = " against ".join(dict.fromkeys(_method(g) for g in groups))
-    if 0 in sizes:
-        return Estimate(value=None, low=None, high=None, n=sum(sizes), method=method)
-    means = [float(np.concatenate(list(g.values())).mean()) for g in groups]
-    value = means[0] - means[1]
-    if 1 in sizes:
-        return Estimate(value=value, low=None, high=None, n=sum(sizes), method="one value")
-    rng = np.random.default_rng(seed)
-    draws = _draws(groups[0], rng, resamples) - _draws(groups[1], rng, resamples)
-    low, high = _percentiles(draws, confidence)
-    return Estimate(value=value, low=low, high=high, n=sum(sizes), method=method)
 
 
 def _method(clusters: Mapping[str, Floats]) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from vlascope import plugins
 from vlascope.errors import DiskFull, EditMisfired, VlascopeError
 from vlascope.records import EpisodeRecord
-from vlascope.rollout import BenchmarkSpec, Film, run_episodes
+from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
 from vlascope.study.design import Design, WorkGroup, design
 from vlascope.study.editing import bind, for_policy
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
@@ -22,6 +22,7 @@ from vlascope.study.schema import PolicyChoice, Study
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
     from vlascope.interventions.sources import ActivationSource
+    from vlascope.rollout.pool import EnvPool
 
 __all__ = ["Executor", "LocalExecutor", "Outcome", "Shard", "load_policy", "run_study"]
 
@@ -40,10 +41,18 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Plays on this machine: environments in worker processes, the policy in this one."""
+    """Plays on this machine: environments in worker processes, the policy in this one.
+
+    Attributes:
+        adapter: the policy.
+        run_dir: where its episodes go.
+        environments: started once and shared by all arms; None to start them for each.
+        progress: show progress bars.
+    """
 
     adapter: VLAAdapter
     run_dir: Path
+    environments: EnvPool | None = None
     progress: bool = True
 
     def run(self, design: Design, group: WorkGroup) -> list[EpisodeRecord]:
@@ -51,7 +60,7 @@ class LocalExecutor:
         study = design.study
         return run_episodes(
             self.adapter,
-            BenchmarkSpec(name=study.benchmark.name, options=study.benchmark.options),
+            _benchmark(study),
             group.plans,
             self.run_dir,
             interventions=bind(design, group, self._recorded),
@@ -61,6 +70,7 @@ class LocalExecutor:
             batch=1 if study.batch == "exact" else "greedy",
             workers=study.workers,
             envs_per_worker=study.envs_per_worker,
+            environments=self.environments,
             progress=self.progress,
             title=group.arm,
         )
@@ -133,19 +143,25 @@ def run_study(
         part = run_dir / "shards" / f"{shard[0] + 1}-of-{shard[1]}"
     claim(run_dir, study)
     outcome = Outcome()
-    for name, choice in study.policies.items():
-        adapter = load_policy(choice)
-        own = for_policy(laid_out, adapter.info.pathways)
-        points = _hook_points(adapter, own)
-        executor = LocalExecutor(adapter, part / name, progress)
-        outcome.arms[name] = {}
-        for group in own.groups:
-            ended = _run_group(executor, own, group, outcome.arms[name])
-            ended = ended.model_copy(update={"hook_points": points[group.arm]})
-            outcome.arms[name][group.arm] = ended
-            keep_outcome(part, name, group.arm, ended)
-            if ended.status != "ok":
-                say(f"{name}, arm {group.arm}: {ended.status}: {ended.error}")
+    with open_environments(
+        _benchmark(study),
+        part / "workers",
+        workers=study.workers,
+        envs_per_worker=study.envs_per_worker,
+    ) as environments:
+        for name, choice in study.policies.items():
+            adapter = load_policy(choice)
+            own = for_policy(laid_out, adapter.info.pathways)
+            points = _hook_points(adapter, own)
+            executor = LocalExecutor(adapter, part / name, environments, progress)
+            ended: dict[str, ArmOutcome] = {}
+            outcome.arms[name] = ended
+            for group in own.groups:
+                found = _run_group(executor, own, group, ended)
+                ended[group.arm] = found.model_copy(update={"hook_points": points[group.arm]})
+                keep_outcome(part, name, group.arm, ended[group.arm])
+                if found.status != "ok":
+                    say(f"{name}, arm {group.arm}: {found.status}: {found.error}")
     return outcome
 
 
@@ -195,6 +211,10 @@ def _hook_points(adapter: VLAAdapter, own: Design) -> dict[str, list[list[str]]]
         ]
         for group in own.groups
     }
+
+
+def _benchmark(study: Study) -> BenchmarkSpec:
+    return BenchmarkSpec(name=study.benchmark.name, options=study.benchmark.options)
 
 
 def _film(study: Study, group: WorkGroup) -> Film | None:

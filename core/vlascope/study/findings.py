@@ -10,9 +10,9 @@ from vlascope.statistics import (
     Comparison,
     Estimate,
     Pair,
-    bootstrap_contrast,
     bootstrap_mean,
     compare,
+    contrast,
     rate,
 )
 from vlascope.study.design import Cell, Design
@@ -176,10 +176,10 @@ def _between_arms(
         for other in others:
             values = measuring.values(policy, other, finding.metric, tasks)
             comparison = paired(finding.metric, reference, values)
-            where = f", {group}" if group else ""
+            where = f" in {group}" if group else ""
             found.append(
                 Contrast(
-                    label=f"{first} minus {other}{where}",
+                    label=f"`{first}` minus `{other}`{where}",
                     difference=comparison.difference,
                     p=comparison.p,
                     detectable=comparison.detectable,
@@ -191,41 +191,36 @@ def _between_arms(
 def _between_groups(
     measuring: Measuring, finding: Finding, policy: str, parts: Mapping[str, Sequence[str]]
 ) -> list[Contrast]:
-    """The first group's effect (arm minus its first control) minus every other group's."""
-    if finding.by != "groups":
+    """The first group's effect (arm minus one control) minus every other group's."""
+    if finding.by != "groups" or len(parts) < 2:
         return []
     found = []
     for arm in finding.arms:
-        controls = _controls(measuring.design, finding, arm)
-        if not controls:
+        control = _reference(_controls(measuring.design, finding, arm))
+        if control is None:
             continue
-        control = next(iter(controls.values()))
         effects = {
-            group: _effects(measuring, finding.metric, policy, arm, control, tasks)
+            group: paired(
+                finding.metric,
+                measuring.values(policy, arm, finding.metric, tasks),
+                measuring.values(policy, control, finding.metric, tasks, like=arm),
+            ).difference
             for group, tasks in parts.items()
         }
         first, *others = effects
         found += [
             Contrast(
-                label=f"effect of {arm} against {control}: {first} minus {other}",
-                difference=bootstrap_contrast(effects[first], effects[other]),
+                label=f"effect of `{arm}` against `{control}`, {first} minus {other}",
+                difference=contrast(effects[first], effects[other]),
             )
             for other in others
         ]
     return found
 
 
-def _effects(
-    measuring: Measuring, metric: str, policy: str, arm: str, control: str, tasks: Sequence[str]
-) -> dict[str, list[float]]:
-    """Paired differences by task."""
-    values = measuring.values(policy, arm, metric, tasks)
-    theirs = measuring.values(policy, control, metric, tasks, like=arm)
-    differences = {
-        cell: None if v is None or (w := theirs.get(cell)) is None else v - w
-        for cell, v in values.items()
-    }
-    return _by_task(differences)
+def _reference(controls: Mapping[str, str]) -> str | None:
+    """The control that an effect is taken against: of the roles, no injection comes first."""
+    return controls.get("no_injection") or next(iter(controls.values()), None)
 
 
 def _by_task(values: Values) -> dict[str, list[float]]:

@@ -97,7 +97,9 @@ def _own_goal(trio: Trio) -> float | None:
 
 
 def _source_goal(trio: Trio) -> float | None:
-    return None if trio.source is None else _goal(trio, trio.source.record.plan.task)
+    if trio.source is None or trio.source.record.plan.task == trio.episode.record.plan.task:
+        return None
+    return _goal(trio, trio.source.record.plan.task)
 
 
 def _paths(*episodes: Played | None) -> list[Floats] | None:
