@@ -45,15 +45,16 @@ def variants(adapter: VLAAdapter) -> Mapping[str, Variant]:
             with torch.no_grad():
                 adapter.predict_chunk(batch, generators=generators)
 
-    def infer(batch: Sequence[Observation], chunks: int) -> None:
+    def infer(batch: Sequence[Observation], chunks: int, after: Callable[[], object] = int) -> None:
         for chunk in range(chunks):
             generators = [generator_for(i, chunk) for i, _ in enumerate(batch)]
             adapter.infer(batch, generators=generators)
+            after()
 
     def recording(at: str) -> Round:
         def run(batch: Sequence[Observation], chunks: int) -> None:
-            with adapter.record(at):
-                infer(batch, chunks)
+            with adapter.record(at) as cache:  # emptied after each chunk, as rollouts do
+                infer(batch, chunks, cache.clear)
 
         return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -153,6 +154,7 @@ class _Recording(HookSession):
         self.spec = spec
         self.cache = ActivationCache({p: [] for p in self.points})
         self._stop = stop
+        self._needed = [adapter.info.pathway(p.pathway).calls_per_chunk for p in self.points]
 
     def fired(self, point: HookPoint, call: int, value: Tensor) -> None:
         if self.spec.calls is None or call in self.spec.calls:
@@ -161,11 +163,11 @@ class _Recording(HookSession):
             raise _StopForward
 
     def _complete(self) -> bool:
-        for point in self.points:
-            declared = self.adapter.info.pathway(point.pathway).calls_per_chunk
-            if declared is None or self._counts[point] < declared:
-                return False
-        return True
+        """Whether every point has fired as often as it will in this chunk."""
+        return all(
+            needed is not None and fired >= needed
+            for fired, needed in zip(self._counts, self._needed, strict=True)
+        )
 
 
 @contextmanager
@@ -215,23 +217,27 @@ def _keep(firing: Firing, value: Tensor, spec: RecordSpec) -> Captured:
             f"{firing.point} shows {value.shape[0]} rows for a batch of {len(firing.moments)}; "
             "its tap must present (batch, tokens, width)"
         )
-    kept = value.detach()
+    kept = value.detach() if value.requires_grad else value
     dtype = kept.dtype if spec.dtype is None else getattr(torch, spec.dtype)
     if spec.tokens is None and spec.pool == "none":
-        clone = kept.to(dtype, copy=True)
-        every = tuple(range(clone.shape[1]))
-        return Captured(firing, clone.unbind(0), (every,) * len(clone))
+        rows = (kept.clone() if dtype == kept.dtype else kept.to(dtype)).unbind(0)
+        return Captured(firing, rows, (_all_tokens(kept.shape[1]),) * len(rows))
     indices = [_selected(firing, row, kept.shape[1], spec.tokens) for row in range(len(kept))]
     rows = [_pooled(kept[i, list(t)], spec.pool).to(dtype) for i, t in enumerate(indices)]
     tokens = indices if spec.pool == "none" else [t[:1] for t in indices]
     return Captured(firing, tuple(rows), tuple(tokens))
 
 
+@cache
+def _all_tokens(n_tokens: int) -> tuple[int, ...]:
+    return tuple(range(n_tokens))
+
+
 def _selected(
     firing: Firing, row: int, n_tokens: int, patterns: tuple[str, ...] | None
 ) -> tuple[int, ...]:
     if patterns is None:
-        return tuple(range(n_tokens))
+        return _all_tokens(n_tokens)
     spans = firing.spans[row] if firing.spans else TokenSpans({})
     names = spans.match(patterns)
     if not names:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
     from vlascope.adapter import VLAAdapter
+    from vlascope.taps import Tap
     from vlascope.types import Observation
 
 __all__ = ["Batch", "HookSession"]
@@ -31,12 +32,14 @@ class Batch:
         self.moments = tuple(moments)
         self._adapter = adapter
         self._observations = observations
+        self._at_call: dict[int, tuple[Moment, ...]] = {}
         self._spans: dict[int, dict[str, tuple[TokenSpans, ...]]] = {}
 
     def firing(self, point: HookPoint, call: int) -> Firing:
         """What to tell of the `call`-th time `point` is computed."""
-        moments = tuple(m.at_call(call) for m in self.moments)
-        return Firing(point, call, moments, self.spans(point.pathway, call))
+        if call not in self._at_call:
+            self._at_call[call] = tuple(m.at_call(call) for m in self.moments)
+        return Firing(point, call, self._at_call[call], self.spans(point.pathway, call))
 
     def spans(self, pathway: str, call: int) -> tuple[TokenSpans, ...]:
         """Token spans of every row, worked out once per call."""
@@ -52,7 +55,7 @@ class HookSession(ABC):
         self.adapter = adapter
         self.points = tuple(points)
         self.chunks = 0
-        self._counts: dict[HookPoint, int] = {}
+        self._counts = [0] * len(self.points)
         self._handles: list[RemovableHandle] = []
         self._batch: Batch | None = None
 
@@ -71,9 +74,10 @@ class HookSession(ABC):
         return self._batch
 
     def __enter__(self) -> Self:
+        taps = self.adapter.hook_points()
         try:
-            for point in self.points:
-                self._attach(point)
+            for index, point in enumerate(self.points):
+                self._attach(index, point, taps.get(point) or self.adapter.tap(point))
         except BaseException:
             self._detach()
             raise
@@ -89,7 +93,7 @@ class HookSession(ABC):
         if moments is None:
             step = self.chunks * self.adapter.info.executed_steps
             moments = [Moment(f"row{i}", step, self.chunks) for i, _ in enumerate(observations)]
-        self._counts = dict.fromkeys(self.points, 0)
+        self._counts = [0] * len(self.points)
         self._batch = Batch(self.adapter, observations, moments)
 
     def finish(self) -> None:
@@ -100,9 +104,8 @@ class HookSession(ABC):
         """
         self._batch = None
         self.chunks += 1
-        for point in self.points:
+        for point, fired in zip(self.points, self._counts, strict=True):
             declared = self.adapter.info.pathway(point.pathway).calls_per_chunk
-            fired = self._counts[point]
             if fired == 0 or (declared is not None and fired != declared):
                 raise EditMisfired(
                     f"{point} of {self.adapter.name} fired {fired} times in a chunk, its pathway "
@@ -111,13 +114,13 @@ class HookSession(ABC):
                     f"calls_per_chunk (`vlascope check {self.adapter.name}` shows every point)"
                 )
 
-    def _attach(self, point: HookPoint) -> None:
+    def _attach(self, index: int, point: HookPoint, tap: Tap) -> None:
         def edit(value: Tensor) -> Tensor | None:
-            call = self._counts.get(point, 0)
-            self._counts[point] = call + 1
+            call = self._counts[index]
+            self._counts[index] = call + 1
             return self.fired(point, call, value)
 
-        self._handles.extend(self.adapter.tap(point).attach(self.adapter.model, edit))
+        self._handles.extend(tap.attach(self.adapter.model, edit))
 
     def _detach(self) -> None:
         while self._handles:
