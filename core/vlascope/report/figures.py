@@ -148,6 +148,7 @@ def paths_figure(panel: PathPanel) -> Figure:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
+                "visible": "legendonly" if "." in trace.arm else True,
                 "x": list(trace.x),
                 "y": list(trace.y),
                 "line": {"color": colour, "dash": dash, "width": 5 if own or source else 2.2},

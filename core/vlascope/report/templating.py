@@ -32,8 +32,9 @@ def templates() -> Environment:
 
 
 def _with_code(text: str) -> Markup:
-    """Text made safe for HTML, with `backticked` names set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Text made safe for HTML, with `backticked` names as code and `n = 5` kept whole."""
+    whole = re.sub(r" (=|&lt;) (?=[\d.])", "\u00a0\\1\u00a0", str(escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
 
 
 def _calls(fired: dict[int, int]) -> str:
