@@ -260,6 +260,18 @@ def test_another_policys_activations_do_not_mix_in(store):
         ActivationStore.create(store.path, other)
 
 
+def test_more_hook_points_may_be_recorded_later_but_not_in_another_way(store):
+    fill(store, 1)
+    more = PROVENANCE.model_copy(update={"spec": RecordSpec(at="vlm.*"), "code_version": "2"})
+    later = ActivationStore.create(store.path, more)
+    later.write("late", {OTHER: entries_of("late", width=6)})
+    assert [len(unit.points) for unit in later.units] == [2, 1]
+    assert list(verify_store(store.path)) == []
+    pooled = PROVENANCE.model_copy(update={"spec": RecordSpec(at="*", pool="mean")})
+    with pytest.raises(IncompatibleError, match=r"spec\.pool: 'none' there, 'mean' now"):
+        ActivationStore.create(store.path, pooled)
+
+
 def test_writing_a_unit_again_replaces_it(store):
     fill(store, 2)
     store.write("base/task0/0", {POINT: entries_of("base/task0/0", offset=7.0)})

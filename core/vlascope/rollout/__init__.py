@@ -25,7 +25,14 @@ _HOMES = {
     "run_episodes": "run",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "BenchmarkSpec",
+    "EpisodeArrays",
+    "Film",
+    "open_environments",
+    "read_episodes",
+    "run_episodes",
+]
 
 
 def __getattr__(name: str) -> Any:

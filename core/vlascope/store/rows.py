@@ -62,7 +62,7 @@ class Where:
 
     def rows(self, manifest: UnitManifest, columns: Columns) -> npt.NDArray[np.int64]:
         """Which rows of a unit are wanted, in order."""
-        column = dict(zip(COLUMNS, columns.T, strict=True))
+        column: dict[str, Columns] = dict(zip(COLUMNS, columns.T, strict=True))
         keep = np.ones(len(columns), bool)
         wanted = [i for i, (n, la) in enumerate(manifest.episodes.items()) if self.wants(n, la)]
         if len(wanted) < len(manifest.episodes):

@@ -26,7 +26,7 @@ Labels = Mapping[str, str | int | float | bool | None]
 
 
 class Provenance(BaseModel):
-    """Where activations come from; one store holds one kind.
+    """Where activations come from; one store holds one kind (see `differences`).
 
     Attributes:
         adapter, checkpoint, checkpoint_hash: the policy.
@@ -43,6 +43,23 @@ class Provenance(BaseModel):
     spec: RecordSpec
     benchmark: str = ""
     code_version: str = __version__
+
+    def differences(self, other: Provenance) -> dict[str, tuple[object, object]]:
+        """What keeps two recordings out of one store, by name; empty where they fit together.
+
+        Which hook points were kept, where the weights lay and vlascope's version may differ from
+        unit to unit; the policy, the benchmark and what was kept of a point may not.
+        """
+        mine, theirs = (
+            {
+                "adapter": p.adapter,
+                "checkpoint_hash": p.checkpoint_hash,
+                "benchmark": p.benchmark,
+                **{f"spec.{k}": v for k, v in p.spec if k != "at"},
+            }
+            for p in (self, other)
+        )
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
 
     @classmethod
     def of(cls, adapter: VLAAdapter, spec: RecordSpec, *, benchmark: str = "") -> Provenance:

@@ -46,7 +46,7 @@ class ActivationStore:
 
     @classmethod
     def create(cls, path: str | Path, provenance: Provenance) -> ActivationStore:
-        """Start a store, or go on with one of the same provenance; for one writer at a time.
+        """Start a store, or go on with one of the same kind; for one writer at a time.
 
         Raises:
             IncompatibleError: the directory holds another policy's or another kind of recording.
@@ -55,16 +55,15 @@ class ActivationStore:
         if not (path / _ABOUT).exists():
             write_atomically(path / _ABOUT, provenance.model_dump_json(indent=1).encode())
         store = cls.open(path)
-        if store.provenance != provenance:
-            differ = [
-                f"{name}: {getattr(store.provenance, name)!r} there, {value!r} now"
-                for name, value in provenance
-                if getattr(store.provenance, name) != value
-            ]
-            raise IncompatibleError(
-                f"{path} holds another kind of recording ({'; '.join(differ)}); record into "
-                "another directory"
+        differ = store.provenance.differences(provenance)
+        if differ:
+            listed = "; ".join(
+                f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differ.items()
             )
+            raise IncompatibleError(
+                f"{path} holds another kind of recording ({listed}); record into another directory"
+            )
+        store.provenance = provenance
         sweep_temporary(path / UNITS)
         return store
 

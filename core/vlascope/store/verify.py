@@ -53,7 +53,7 @@ def _trouble(file: Path, store: ActivationStore, seen: dict[str, Path]) -> str |
         shard.verify()
     except CorruptFile as error:
         return str(error)
-    if shard.manifest.provenance != store.provenance:
+    if store.provenance.differences(shard.manifest.provenance):
         return f"{file} was recorded from another policy or with another spec than the store"
     for episode in shard.manifest.episodes:
         if seen.setdefault(episode, file) != file:
