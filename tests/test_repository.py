@@ -76,7 +76,7 @@ def naming(pattern: re.Pattern[str], *homes: str) -> list[str]:
     return [
         f"{source.relative_to(ROOT)}:{line}: {text[:60]!r}"
         for source in SOURCES
-        if source.relative_to(ROOT).parts[0] != home and source.relative_to(ROOT) != LIBRARIES
+        if source.relative_to(ROOT).parts[0] not in homes and source.relative_to(ROOT) != LIBRARIES
         for line, text in words(source)
         if pattern.search(text)
     ]
