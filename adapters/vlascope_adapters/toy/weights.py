@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vlascope_adapters.toy.network import PATCH, PATCHES, Block, ToyNetwork
+from vlascope_adapters.toy.network import PATCH, PATCHES, Attention, Block, ToyNetwork
 
 __all__ = ["COLOURS", "VLM", "VOCABULARY", "constructed"]
 
@@ -51,7 +51,7 @@ EXPERT: Mapping[str, slice] = {
 
 _GOAL_PIXELS = 4.0
 _PIXEL = 2.0 / 16
-_SHARP = 30.0
+_SHARP, _SINK = 30.0, 300.0
 _GAIN = 4.0
 
 
@@ -116,6 +116,7 @@ def _set_asked(block: Block) -> None:
     attention.key.weight[0, VLM["is_soft_prompt"]] = 0.5
     attention.value.weight[0:3, VLM["meaning"]] = torch.eye(3)
     attention.out.weight[VLM["asked"], 0:3] = torch.eye(3)
+    _only_the_soft_prompt(attention)
 
 
 def _set_goal(block: Block) -> None:
@@ -127,6 +128,14 @@ def _set_goal(block: Block) -> None:
     attention.key.weight[3, VLM["colour"]] = 1
     attention.value.weight[0:2, VLM["place"]] = torch.eye(2)
     attention.out.weight[VLM["goal"], 0:2] = torch.eye(2)
+    _only_the_soft_prompt(attention)
+
+
+def _only_the_soft_prompt(attention: Attention) -> None:
+    """Every other token looks at the state token, where there is nothing to be had."""
+    attention.query.bias[7] = _SINK
+    attention.query.weight[7, VLM["is_soft_prompt"]] = -_SINK
+    attention.key.weight[7, VLM["is_state"]] = 1
 
 
 def _set_said(block: Block) -> None:
