@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ __all__ = ["Entry", "encode_unit"]
 
 _SAFE = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I32"}
 _NO_SPAN = -1
+
+_Layout = tuple[tuple[tuple[str, tuple[int, int]], ...], tuple[int, ...]]
+"""Spans and the tokens kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,7 @@ class _Builder:
         self._values: dict[str, Tensor] = {}
         self._columns: dict[str, Tensor] = {}
         self._coordinates: list[tuple[str, Sequence[Entry]]] = []
-        self._span_ids: dict[int, tuple[TokenSpans, npt.NDArray[np.int32]]] = {}
+        self._layouts: dict[_Layout, npt.NDArray[np.int32]] = {}
 
     def add(self, point: str, rows: Sequence[Entry]) -> None:
         kinds = {(row.value.shape[1:], row.value.dtype) for row in rows}
@@ -105,32 +109,36 @@ class _Builder:
                 return name
         name = f"columns.{len(self._coordinates)}"
         self._coordinates.append((name, rows))
-        table = np.concatenate([self._table(row) for row in rows])
-        self._columns[name] = torch.from_numpy(table)
+        self._columns[name] = torch.from_numpy(self._table(rows))
         return name
 
-    def _table(self, row: Entry) -> npt.NDArray[np.int32]:
-        """(tokens, 6) of one entry."""
-        moment = row.moment
-        table = np.empty((len(row.tokens), len(COLUMNS)), np.int32)
-        episode = self.episodes.setdefault(moment.episode, len(self.episodes))
-        table[:, :4] = (episode, moment.step, moment.chunk, moment.call)
-        table[:, 4] = row.tokens
-        table[:, 5] = _NO_SPAN if row.spans is None else self._spans_of(row.spans, row.tokens)
+    def _table(self, rows: Sequence[Entry]) -> npt.NDArray[np.int32]:
+        """(tokens of all entries, 6)."""
+        lengths = [len(row.tokens) for row in rows]
+        table: npt.NDArray[np.int32] = np.empty((sum(lengths), len(COLUMNS)), np.int32)
+        moments = [
+            (self._episode(m.episode), m.step, m.chunk, m.call)
+            for m in (row.moment for row in rows)
+        ]
+        table[:, :4] = np.repeat(np.array(moments, np.int32), lengths, axis=0)
+        table[:, 4] = np.fromiter(chain.from_iterable(r.tokens for r in rows), np.int32)
+        table[:, 5] = np.concatenate([self._spans_of(row.spans, row.tokens) for row in rows])
         return table
 
-    def _spans_of(self, spans: TokenSpans, tokens: tuple[int, ...]) -> npt.NDArray[np.int32]:
-        known = self._span_ids.get(id(spans))
-        if known is None:
-            ids: npt.NDArray[np.int32] = np.full(spans.n_tokens, _NO_SPAN, np.int32)
-            for name, where in spans.items():
-                ids[where] = self.spans.setdefault(name, len(self.spans))
-            known = self._span_ids[id(spans)] = (spans, ids)
-        ids, wanted = known[1], np.asarray(tokens, np.int64)
-        found: npt.NDArray[np.int32] = np.full(len(wanted), _NO_SPAN, np.int32)
-        inside = wanted < len(ids)
-        found[inside] = ids[wanted[inside]]
-        return found
+    def _episode(self, name: str) -> int:
+        return self.episodes.setdefault(name, len(self.episodes))
+
+    def _spans_of(self, spans: TokenSpans | None, tokens: tuple[int, ...]) -> npt.NDArray[np.int32]:
+        """The span's number of each token; worked out once per layout."""
+        layout = (() if spans is None else tuple(spans.pairs().items()), tokens)
+        if layout not in self._layouts:
+            at = np.asarray(tokens, np.int64)
+            found: npt.NDArray[np.int32] = np.full(len(at), _NO_SPAN, np.int32)
+            for name, (start, stop) in layout[0]:
+                number = self.spans.setdefault(name, len(self.spans))
+                found[(at >= start) & (at < stop)] = number
+            self._layouts[layout] = found
+        return self._layouts[layout]
 
 
 def _same_coordinates(left: Sequence[Entry], right: Sequence[Entry]) -> bool:
