@@ -12,6 +12,7 @@ __all__ = [
     "DiskFull",
     "EditMisfired",
     "EnvironmentFailed",
+    "FileMissing",
     "IncompatibleError",
     "InvalidName",
     "MisalignedActivations",
@@ -69,6 +70,10 @@ class DiskFull(VlascopeError, OSError):
 
 class EnvironmentFailed(VlascopeError, RuntimeError):
     """A benchmark that cannot be built, or whose environments fail again and again."""
+
+
+class FileMissing(VlascopeError, FileNotFoundError):
+    """A run, store or checkpoint that is not where it was said to be."""
 
 
 class NoRenderer(VlascopeError, RuntimeError):

@@ -11,7 +11,9 @@ import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Look into an activation store, or verify it.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Look into an activation store, or verify it."
+)
 
 _Folder = Annotated[Path, typer.Argument(help="The store, usually RUN/activations.")]
 

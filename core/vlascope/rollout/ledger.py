@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vlascope.errors import CorruptFile
+from vlascope.errors import CorruptFile, FileMissing
 from vlascope.records import EpisodeRecord
 from vlascope.store.durable import append_line, cut_torn_line
 
@@ -26,12 +26,12 @@ def read_episodes(run_dir: str | Path) -> list[EpisodeRecord]:
     interrupted write) is not an episode and is left out.
 
     Raises:
-        FileNotFoundError: there is no such run.
+        FileMissing: there is no such run.
         CorruptFile: a line is not an episode record; says which and what to do.
     """
     path = Path(run_dir) / EPISODES
     if not path.exists():
-        raise FileNotFoundError(f"{run_dir} holds no {EPISODES}: no episode was finished there")
+        raise FileMissing(f"{run_dir} holds no {EPISODES}: no episode was finished there")
     latest: dict[tuple[str, str, str], EpisodeRecord] = {}
     for record in _read(path):
         key = (record.plan.episode, record.policy.checkpoint_hash, record.benchmark)

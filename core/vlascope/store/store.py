@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from vlascope.errors import CorruptFile, IncompatibleError
+from vlascope.errors import CorruptFile, FileMissing, IncompatibleError
 from vlascope.hooks import HookPoint, Moment, TokenSpans, match_points
 from vlascope.recording import ActivationCache
 from vlascope.store.batches import shuffled
@@ -72,13 +72,13 @@ class ActivationStore:
         """Open a store for reading.
 
         Raises:
-            FileNotFoundError: there is no store.
+            FileMissing: there is no store.
             CorruptFile: it is no vlascope store.
         """
         path = Path(path)
         about = path / _ABOUT
         if not about.exists():
-            raise FileNotFoundError(f"{path} is no activation store: it has no {_ABOUT}")
+            raise FileMissing(f"{path} is no activation store: it has no {_ABOUT}")
         try:
             provenance = Provenance.model_validate_json(about.read_bytes())
         except ValidationError as error:

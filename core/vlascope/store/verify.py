@@ -34,7 +34,7 @@ def verify_store(path: str | Path, *, drop_broken: bool = False) -> Iterator[Bro
         Every broken unit.
 
     Raises:
-        FileNotFoundError: there is no store.
+        FileMissing: there is no store.
     """
     store = ActivationStore.open(path)
     seen: dict[str, Path] = {}
