@@ -7,8 +7,9 @@ import pytest
 from vlascope.errors import StudyFileError, UnknownName
 from vlascope.hooks import Pathway
 from vlascope.study.depth import expand_depth, layers_of_third
-from vlascope.study.design import Reference, design
+from vlascope.study.design import design
 from vlascope.study.editing import for_policy
+from vlascope.study.groups import Reference
 from vlascope.study.loading import load_study
 
 TOY = Path(__file__).parent / "toy.yaml"

@@ -86,7 +86,7 @@ def collect(run_dir: str | Path) -> ReportContent:
     """Read a run directory and work everything out.
 
     Raises:
-        FileNotFoundError: no study was run there.
+        FileMissing: no study was run there.
         CorruptFile: a file in it is truncated or foreign.
     """
     manifest, episodes, outcomes = read_run(Path(run_dir))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from vlascope.statistics import Comparison, Estimate, rate
-from vlascope.study.design import WorkGroup
 from vlascope.study.findings import estimate, paired
+from vlascope.study.groups import WorkGroup
 from vlascope.study.measuring import Measuring
 from vlascope.study.metrics import METRICS
 

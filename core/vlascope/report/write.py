@@ -19,7 +19,7 @@ def write_report(run_dir: str | Path) -> Path:
         The page's path.
 
     Raises:
-        FileNotFoundError: no study was run there.
+        FileMissing: no study was run there.
         CorruptFile: a file in it is truncated or foreign.
     """
     folder = Path(run_dir)

@@ -85,9 +85,9 @@ def _edit(study: Study, at: tuple[str | int, ...], edit: Mapping[str, Any]) -> I
         return
     fields = plugins.intervention_class(kind).model_fields
     for key in edit:
-        yield from known_name((*at, key), str(key), fields, f"field of {kind}")
+        yield from known_name((*at, key), str(key), {"kind", *fields}, f"field of {kind}")
     for key, field in fields.items():
-        if field.is_required() and key not in edit:
+        if key != "kind" and field.is_required() and key not in edit:
             yield Problem(at, f"{kind} needs `{key}`")
     if isinstance(edit.get("like"), Mapping):
         yield from _edit(study, (*at, "like"), cast(Mapping[str, Any], edit["like"]))

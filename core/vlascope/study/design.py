@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from vlascope.benchmark import Task
 from vlascope.errors import StudyFileError, unknown_name
-from vlascope.recording import RecordSpec
 from vlascope.records import EpisodePlan
 from vlascope.study.controls import source_of
-from vlascope.study.schema import Arm, SourceChoice, Study
+from vlascope.study.groups import Cell, Reference, WorkGroup, instruction, reference
+from vlascope.study.recordings import with_sources
+from vlascope.study.schema import Arm, Study
 from vlascope.study.tasks import known_tasks, matching
 
-__all__ = ["Cell", "Design", "Reference", "WorkGroup", "design"]
-
-SOURCE_SUFFIX = ".source"
-
-Cell = tuple[str, int]
-"""A task and a seed: what episodes of different arms are paired by."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """An episode that another one takes activations or instructions from."""
-
-    arm: str
-    task: str
-    seed: int
-
-    @property
-    def episode(self) -> str:
-        """Its name in stores."""
-        return f"{self.arm}/{self.task}/{self.seed}"
-
-
-@dataclass(frozen=True)
-class WorkGroup:
-    """All episodes of one arm.
-
-    Attributes:
-        arm: its name; `X.source` records X, `X.identity` and `X.random_direction` were made.
-        role: `arm`, `control` (made automatically) or `source` (only there to be recorded).
-        definition: what is done.
-        plans: its episodes.
-        sources: by target cell, the source task's episode, for arms that have one.
-        record: activations to keep; globs may still name depth thirds.
-        needs: arms whose recordings it reads.
-    """
-
-    arm: str
-    role: Literal["arm", "control", "source"]
-    definition: Arm
-    plans: tuple[EpisodePlan, ...]
-    sources: Mapping[Cell, Reference] = field(default_factory=dict)
-    record: RecordSpec | None = None
-    needs: tuple[str, ...] = ()
+__all__ = ["Design", "design"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +66,7 @@ class Design:
             if g.role != "source"
         ]
         groups = [g for g in groups if g.plans]
-        return replace(self, groups=_with_sources(self.study, groups))
+        return replace(self, groups=with_sources(self.study, groups))
 
 
 def design(study: Study) -> Design:
@@ -127,14 +85,16 @@ def design(study: Study) -> Design:
             if control == "auto":
                 made = _control(role, name, arm, played)
                 groups.append(_group(study, tasks, f"{name}.{role}", "control", made))
-    return Design(study, tasks, _with_sources(study, groups))
+    return Design(study, tasks, with_sources(study, groups))
 
 
 def _control(role: str, of: str, arm: Arm, tasks: tuple[str, ...]) -> Arm:
     """An arm like `arm` with its edits replaced by meaningless ones at the same places."""
-    edits = []
+    edits: list[dict[str, Any]] = []
     for edit in arm.interventions:
-        where = {k: edit[k] for k in ("at", "calls", "steps", "tokens", "episodes") if k in edit}
+        where: dict[str, Any] = {
+            k: edit[k] for k in ("at", "calls", "steps", "tokens", "episodes") if k in edit
+        }
         if role == "random_direction":
             where["like"] = edit
         edits.append({"kind": role, **where})
@@ -162,7 +122,7 @@ def _group(
             arm=name,
             task=task,
             seed=seed,
-            instruction=_instruction(study, arm, known, task),
+            instruction=instruction(study, arm, known, task),
             max_steps=study.max_steps,
             perturbation=arm.perturb,
         )
@@ -183,19 +143,6 @@ def _pairings_of(arm: Arm) -> set[str]:
     return found
 
 
-def _instruction(study: Study, arm: Arm, known: Mapping[str, Task], task: str) -> str | None:
-    prompt = arm.prompt
-    if prompt is None or isinstance(prompt, str):
-        return prompt
-    if prompt.task is not None:
-        return known[study.pairings[prompt.task][task]].instruction
-    assert prompt.paraphrase is not None
-    ways = known[task].paraphrases
-    if prompt.paraphrase > len(ways):
-        raise StudyFileError(f"{task} has {len(ways)} paraphrases, not {prompt.paraphrase}")
-    return ways[prompt.paraphrase - 1]
-
-
 def _sources(study: Study, arm: Arm, cells: Sequence[Cell]) -> dict[Cell, Reference]:
     """The source episode by cell: of an injection from another task, else the prompt's task."""
     choices = [c for edit in arm.interventions if (c := source_of(edit))]
@@ -209,71 +156,3 @@ def _sources(study: Study, arm: Arm, cells: Sequence[Cell]) -> dict[Cell, Refere
     return {
         (task, seed): Reference(study.baseline_arm, pairing[task], seed) for task, seed in cells
     }
-
-
-def reference(study: Study, choice: SourceChoice, cell: Cell) -> Reference:
-    """The recorded episode that a cell's activations come from."""
-    task, seed = cell
-    if isinstance(choice.task, dict):
-        source = choice.task["fixed"]
-    else:
-        source = task if choice.task == "same" else study.pairings[choice.task][task]
-    if choice.seed == "other":
-        seed = study.seeds[(study.seeds.index(seed) + 1) % len(study.seeds)]
-    return Reference(f"{choice.arm}{SOURCE_SUFFIX}", source, seed)
-
-
-def _with_sources(study: Study, groups: Sequence[WorkGroup]) -> tuple[WorkGroup, ...]:
-    """The groups, each recording put before the first group that reads it.
-
-    All recordings of a study keep the same hook points, so that one store holds them.
-    """
-    wanted: dict[str, dict[Cell, None]] = {}
-    needs: dict[str, dict[str, None]] = {group.arm: {} for group in groups}
-    globs: dict[str, None] = {}
-    for group in groups:
-        globs.update(dict.fromkeys(group.definition.record))
-        for edit in group.definition.interventions:
-            if (choice := source_of(edit)) is None:
-                continue
-            read = [reference(study, choice, (p.task, p.seed)) for p in group.plans]
-            wanted.setdefault(choice.arm, {}).update(dict.fromkeys((r.task, r.seed) for r in read))
-            globs.update(dict.fromkeys(_at(edit)))
-            needs[group.arm][f"{choice.arm}{SOURCE_SUFFIX}"] = None
-    spec = RecordSpec(at=tuple(globs)) if globs else None
-    made = {
-        f"{arm}{SOURCE_SUFFIX}": replace(_source_group(study, arm, cells), record=spec)
-        for arm, cells in wanted.items()
-    }
-    ordered: list[WorkGroup] = []
-    for group in groups:
-        ordered.extend(made.pop(arm) for arm in needs[group.arm] if arm in made)
-        record = spec if group.definition.record else None
-        ordered.append(replace(group, needs=tuple(needs[group.arm]), record=record))
-    return tuple(ordered)
-
-
-def _source_group(study: Study, arm: str, cells: Mapping[Cell, None]) -> WorkGroup:
-    """An arm played once more, to full length, with the wanted activations recorded."""
-    definition = study.arms[arm]
-    known = known_tasks(study.benchmark.name)
-    plans = tuple(
-        EpisodePlan(
-            arm=f"{arm}{SOURCE_SUFFIX}",
-            task=task,
-            seed=seed,
-            instruction=_instruction(study, definition, known, task),
-            max_steps=study.max_steps,
-            stop_on_success=False,
-            perturbation=definition.perturb,
-        )
-        for task, seed in cells
-    )
-    about = f"{arm} once more, to full length, recorded to be injected"
-    copy = definition.model_copy(update={"about": about, "controls": None})
-    return WorkGroup(plans[0].arm, "source", copy, plans)
-
-
-def _at(edit: Mapping[str, Any]) -> tuple[str, ...]:
-    at = edit.get("at", ())
-    return (at,) if isinstance(at, str) else tuple(at)

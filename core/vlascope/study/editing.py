@@ -12,7 +12,8 @@ from vlascope.interventions.sources import ActivationSource
 from vlascope.recording import RecordSpec
 from vlascope.study.controls import source_of
 from vlascope.study.depth import expand_depth
-from vlascope.study.design import Design, WorkGroup, reference
+from vlascope.study.design import Design
+from vlascope.study.groups import WorkGroup, reference
 from vlascope.study.schema import Arm
 
 __all__ = ["bind", "for_policy"]

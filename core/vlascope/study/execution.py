@@ -14,8 +14,9 @@ from vlascope import plugins
 from vlascope.errors import DiskFull, EditMisfired, VlascopeError
 from vlascope.records import EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
-from vlascope.study.design import Design, WorkGroup, design
+from vlascope.study.design import Design, design
 from vlascope.study.editing import bind, for_policy
+from vlascope.study.groups import WorkGroup
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
 from vlascope.study.schema import PolicyChoice, Study
 

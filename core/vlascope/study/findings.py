@@ -15,11 +15,12 @@ from vlascope.statistics import (
     contrast,
     rate,
 )
-from vlascope.study.design import Cell, Design
+from vlascope.study.design import Design
+from vlascope.study.groups import Cell
 from vlascope.study.measuring import Measuring
 from vlascope.study.metrics import METRICS
+from vlascope.study.parts import parts_of
 from vlascope.study.schema import Finding
-from vlascope.study.tasks import known_tasks, matching
 
 __all__ = ["Answer", "ArmAnswer", "Contrast", "ControlAnswer", "answer", "estimate"]
 
@@ -96,7 +97,7 @@ def paired(metric: str, arm: Values, control: Values) -> Comparison:
 
 def answer(measuring: Measuring, name: str, finding: Finding, policy: str) -> Answer:
     """Work a finding out for one policy."""
-    parts = _parts(measuring.design, finding)
+    parts = parts_of(measuring.design, finding)
     rows = [
         _arm_answer(measuring, finding, policy, arm, group, tasks)
         for group, tasks in parts.items()
@@ -229,30 +230,3 @@ def _by_task(values: Values) -> dict[str, list[float]]:
         if value is not None:
             found.setdefault(task, []).append(value)
     return found
-
-
-def _parts(design: Design, finding: Finding) -> dict[str, tuple[str, ...]]:
-    """Tasks by the name of the part they make up."""
-    benchmark = design.study.benchmark.name
-    every = {t for g in design.groups for t in (p.task for p in g.plans)}
-    tasks = [t for t in known_tasks(benchmark) if t in every]
-    if finding.tasks is not None:
-        wanted = {t for p in finding.tasks for t in _named(design, p)}
-        tasks = [t for t in tasks if t in wanted]
-    if finding.by is None:
-        return {"": tuple(tasks)}
-    if finding.by == "groups":
-        groups = {n: matching(benchmark, p) for n, p in design.study.groups.items()}
-        parts = {n: tuple(t for t in tasks if t in group) for n, group in groups.items()}
-        return {n: part for n, part in parts.items() if part}
-    known = known_tasks(benchmark)
-    found: dict[str, tuple[str, ...]] = {}
-    for task in tasks:
-        key = task if finding.by == "task" else known[task].scene or task
-        found[key] = (*found.get(key, ()), task)
-    return found
-
-
-def _named(design: Design, pattern: str) -> tuple[str, ...]:
-    groups = design.study.groups
-    return matching(design.study.benchmark.name, groups.get(pattern, (pattern,)))

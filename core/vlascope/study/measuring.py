@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vlascope.study.design import Cell, Design, Reference
+from vlascope.study.design import Design
+from vlascope.study.groups import Cell, Reference
 from vlascope.study.metrics import METRICS, Trio
 from vlascope.study.played import Episodes, Played
 

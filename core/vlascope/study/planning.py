@@ -14,9 +14,10 @@ from vlascope.hooks import Moment
 from vlascope.noise import generator_for
 from vlascope.recording import RecordSpec, capture
 from vlascope.specs import check_compatible
-from vlascope.study.design import Design, WorkGroup
+from vlascope.study.design import Design
 from vlascope.study.editing import for_policy
 from vlascope.study.execution import load_policy
+from vlascope.study.groups import WorkGroup
 
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter

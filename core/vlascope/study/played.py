@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vlascope.records import EpisodeRecord
 from vlascope.rollout.arrays import EpisodeArrays, read_strip
 from vlascope.rollout.film import Strip
-from vlascope.study.design import Cell
+from vlascope.study.groups import Cell
 
 __all__ = ["Episodes", "Played"]
 

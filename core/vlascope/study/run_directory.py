@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vlascope.errors import CorruptFile, StudyFileError
+from vlascope.errors import CorruptFile, FileMissing, StudyFileError
 from vlascope.rollout.ledger import EPISODES, read_episodes
 from vlascope.rollout.versions import own_versions
 from vlascope.store.durable import write_atomically
@@ -79,12 +79,12 @@ def read_manifest(run_dir: Path) -> RunManifest:
     """What was run there.
 
     Raises:
-        FileNotFoundError: no study was.
+        FileMissing: no study was.
         CorruptFile: the file is of another kind or version.
     """
     path = run_dir / MANIFEST
     if not path.exists():
-        raise FileNotFoundError(f"{run_dir} holds no {MANIFEST}: no study was run there")
+        raise FileMissing(f"{run_dir} holds no {MANIFEST}: no study was run there")
     try:
         return RunManifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
