@@ -25,8 +25,8 @@ _open: weakref.WeakSet[OffscreenRenderer] = weakref.WeakSet()
 
 _INSTALL = (
     "install one of the two software renderers, on Debian or Ubuntu:\n"
-    "  apt-get install libegl1 libgl1-mesa-dri    (EGL; MUJOCO_GL=egl)\n"
-    "  apt-get install libosmesa6                 (OSMesa; MUJOCO_GL=osmesa)\n"
+    "  apt-get install libegl1 libopengl0 libgl1-mesa-dri    (EGL; MUJOCO_GL=egl)\n"
+    "  apt-get install libosmesa6                            (OSMesa; MUJOCO_GL=osmesa)\n"
     "and unset MUJOCO_GL to let vlascope choose"
 )
 
@@ -201,7 +201,12 @@ def _context_class(backend: str) -> Any:
 
 
 def _egl_works() -> bool:
-    """Whether some EGL device gives a display that starts, asked without binding PyOpenGL."""
+    """Whether some EGL device gives a display that starts, asked without binding PyOpenGL.
+
+    OpenGL's own entry points come from a library apart (libOpenGL, or the older libGL).
+    """
+    if not _loads("libOpenGL.so.0", "libGL.so.1"):
+        return False
     try:
         egl = ctypes.CDLL("libEGL.so.1")
         egl.eglGetProcAddress.restype = ctypes.c_void_p
@@ -230,7 +235,12 @@ def _egl_function(egl: ctypes.CDLL, name: bytes, result: Any) -> Callable[..., A
 
 def _osmesa_works() -> bool:
     """Whether the OSMesa library loads."""
-    for name in ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
+    return _loads("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
+
+
+def _loads(*libraries: str) -> bool:
+    """Whether any of the shared libraries loads."""
+    for name in libraries:
         try:
             ctypes.CDLL(name)
         except OSError:

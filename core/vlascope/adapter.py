@@ -239,8 +239,8 @@ class VLAAdapter(ABC):
     @property
     def _sessions(self) -> list[HookSession]:
         """Open recorders and interventions, oldest first."""
-        return self.__dict__.setdefault("_open_sessions", [])
+        return vars(self).setdefault("_open_sessions", [])
 
     @property
     def _queue(self) -> list[Any]:
-        return self.__dict__.setdefault("_planned", [])
+        return vars(self).setdefault("_planned", [])

@@ -223,9 +223,9 @@ def _keep(firing: Firing, value: Tensor, spec: RecordSpec) -> Captured:
         rows = (kept.clone() if dtype == kept.dtype else kept.to(dtype)).unbind(0)
         return Captured(firing, rows, (_all_tokens(kept.shape[1]),) * len(rows))
     indices = [_selected(firing, row, kept.shape[1], spec.tokens) for row in range(len(kept))]
-    rows = [_pooled(kept[i, list(t)], spec.pool).to(dtype) for i, t in enumerate(indices)]
+    selected = [_pooled(kept[i, list(t)], spec.pool).to(dtype) for i, t in enumerate(indices)]
     tokens = indices if spec.pool == "none" else [t[:1] for t in indices]
-    return Captured(firing, tuple(rows), tuple(tokens))
+    return Captured(firing, tuple(selected), tuple(tokens))
 
 
 @cache

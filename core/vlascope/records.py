@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +11,7 @@ from vlascope.intervening import Receipt
 
 __all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity"]
 
-SCHEMA = "vlascope.episode/1"
+SCHEMA: Final = "vlascope.episode/1"
 
 
 class PolicyIdentity(BaseModel):

@@ -106,7 +106,7 @@ def test_everything_registered_resolves_to_its_name(kind):
     for name in plugins.registry()[kind]:
         if name != "metaworld":
             target = plugins.load(kind, name)
-            assert getattr(target, "name", None) or target.model_fields["kind"].default == name
+            assert name in (getattr(target, "name", None), getattr(target, "kind", None))
 
 
 def test_an_unknown_name_lists_near_matches():

@@ -68,7 +68,7 @@ class MultiGoalSimulator(Simulator):
     def close(self) -> None:
         """Let go of the model and of the folder it was read from."""
         super().close()
-        self.__dict__.pop("_experts", None)  # they refer back to this object
+        vars(self).pop("_experts", None)  # they refer back to this object
         self._folder.cleanup()
 
     def _reset(self, task: str, seed: int) -> None:

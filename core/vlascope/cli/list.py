@@ -37,7 +37,7 @@ def show(
     if what == "tasks":
         _tasks(name, as_json)
         return
-    kinds = [k for k in plugins.KINDS if what in (None, k)]
+    kinds: list[plugins.Kind] = [k for k in plugins.KINDS if what in (None, k)]
     if not kinds:
         raise unknown_name("listing", str(what), [*plugins.KINDS, "tasks"])
     found = {kind: plugins.registry()[kind] for kind in kinds}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -77,7 +77,7 @@ class _DeliberateError(Exception):
 class _Raise(Intervention):
     """An edit that fails."""
 
-    kind: Literal["_raise"] = "_raise"
+    kind: ClassVar[str] = "_raise"
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         raise _DeliberateError

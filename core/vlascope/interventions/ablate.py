@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import PrivateAttr
@@ -23,7 +23,7 @@ __all__ = ["Identity", "MeanAblate", "ResampleAblate", "ZeroAblate"]
 class Identity(Intervention):
     """Change nothing: the control that shows what merely being hooked does."""
 
-    kind: Literal["identity"] = "identity"
+    kind: ClassVar[str] = "identity"
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """A copy of the activation."""
@@ -33,7 +33,7 @@ class Identity(Intervention):
 class ZeroAblate(Intervention):
     """Replace by zeros."""
 
-    kind: Literal["zero_ablate"] = "zero_ablate"
+    kind: ClassVar[str] = "zero_ablate"
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """Zeros."""
@@ -47,7 +47,7 @@ class MeanAblate(Intervention):
         means: by hook point, (width,) or (tokens, width).
     """
 
-    kind: Literal["mean_ablate"] = "mean_ablate"
+    kind: ClassVar[str] = "mean_ablate"
     means: TensorsField
 
     @classmethod
@@ -94,7 +94,7 @@ class ResampleAblate(Intervention):
             episode's chunk sees the same donor.
     """
 
-    kind: Literal["resample_ablate"] = "resample_ablate"
+    kind: ClassVar[str] = "resample_ablate"
     source: SourceField
     seed: int = 0
     _donors: dict[HookPoint, dict[tuple[int, int, int], list[str]]] = PrivateAttr(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PrivateAttr
@@ -33,7 +33,7 @@ class Inject(Intervention):
             editing that row, or `hold` the last recorded chunk.
     """
 
-    kind: Literal["inject"] = "inject"
+    kind: ClassVar[str] = "inject"
     source: SourceField
     pairs: Mapping[str, str] | None = None
     align: Literal["coordinate", "span"] = "coordinate"
@@ -112,7 +112,7 @@ class InjectSubspace(Inject):
         basis: by hook point, (k, width); orthonormalised on use.
     """
 
-    kind: Literal["inject_subspace"] = "inject_subspace"  # type: ignore[assignment]
+    kind: ClassVar[str] = "inject_subspace"
     basis: TensorsField
     _frames: dict[str, Tensor] = PrivateAttr(default_factory=dict)
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 from vlascope.hooks import Firing, HookPoint, Moment
@@ -16,8 +24,8 @@ __all__ = ["Intervention"]
 class Intervention(BaseModel, ABC):
     """An edit at every hook point that `at` names, restricted as its other fields say.
 
-    A frozen pydantic model: `model_dump_json` and `parse` are exact inverses. Subclasses set
-    `kind` (their registered name) and write `edit`.
+    A frozen pydantic model: `model_dump` and `parse_intervention` are exact inverses. Subclasses
+    set `kind` (their registered name, written as the first key) and write `edit`.
 
     Attributes:
         at: globs of hook points.
@@ -29,12 +37,26 @@ class Intervention(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    kind: str
+    kind: ClassVar[str]
+
     at: tuple[str, ...]
     calls: tuple[int, ...] | None = None
     steps: tuple[Annotated[int, Field(ge=0)], int] | None = None
     tokens: tuple[str, ...] | None = None
     episodes: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_kind(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "kind" not in data:
+            return data
+        if data["kind"] != cls.kind:
+            raise ValueError(f"this is a {data['kind']!r}, not a {cls.kind!r}")
+        return {key: value for key, value in data.items() if key != "kind"}
+
+    @model_serializer(mode="wrap")
+    def _write_kind(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": self.kind, **fields(self)}
 
     @field_validator("at", "tokens", "episodes", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
@@ -26,7 +26,7 @@ class Steer(Intervention):
         relative: whether `strength` is such a multiple.
     """
 
-    kind: Literal["steer"] = "steer"
+    kind: ClassVar[str] = "steer"
     direction: TensorField
     strength: float
     relative: bool = False
@@ -45,7 +45,7 @@ class ProjectOut(Intervention):
         directions: (width,) or (k, width), orthonormalised on use.
     """
 
-    kind: Literal["project_out"] = "project_out"
+    kind: ClassVar[str] = "project_out"
     directions: TensorField
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
@@ -63,7 +63,7 @@ class Clamp(Intervention):
         value: what they are held at.
     """
 
-    kind: Literal["clamp"] = "clamp"
+    kind: ClassVar[str] = "clamp"
     neurons: Annotated[tuple[int, ...], Field(min_length=1)]
     value: float
 
@@ -89,7 +89,7 @@ class RandomDirection(Intervention):
         strength: the norm to move by, as a multiple of each token's own norm.
     """
 
-    kind: Literal["random_direction"] = "random_direction"
+    kind: ClassVar[str] = "random_direction"
     like: SerializeAsAny[Intervention] | None = None
     strength: float | None = None
     seed: int = 0
