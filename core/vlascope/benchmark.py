@@ -131,6 +131,14 @@ class BenchmarkEnv(ABC):
             f"{self.name} gives no scene state; override scene_state() to return object poses"
         )
 
+    def predicates(self) -> Mapping[str, bool]:
+        """Named conditions of the scene at this moment that need no step to be judged.
+
+        Asked once when an episode begins, so that what held from the start is not taken for
+        something the robot did.
+        """
+        return {}
+
     def frame(self) -> Image:
         """A picture for people (videos, film strips), uint8 (height, width, 3)."""
         return next(iter(self.sense().images.values()))

@@ -174,6 +174,16 @@ class TokenSpans(Mapping[str, slice]):
         wanted = list(patterns)
         return [name for name in self if any(fnmatchcase(name, p) for p in wanted)]
 
+    def among(self, kept: Sequence[int]) -> TokenSpans:
+        """The same streams counted among kept tokens (ascending); emptied ones are left out."""
+        if len(kept) == self.n_tokens:
+            return self
+        places = {
+            name: [place for place, token in enumerate(kept) if start <= token < stop]
+            for name, (start, stop) in self._pairs.items()
+        }
+        return TokenSpans({name: (at[0], at[-1] + 1) for name, at in places.items() if at})
+
     def pairs(self) -> dict[str, tuple[int, int]]:
         """Plain (start, stop) by name, fit for JSON."""
         return dict(self._pairs)

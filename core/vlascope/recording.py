@@ -119,11 +119,12 @@ class ActivationCache(Mapping[HookPoint, list[Captured]]):
         return None if found is None else found[0].rows[found[1]]
 
     def spans_at(self, point: HookPoint, moment: Moment) -> TokenSpans | None:
-        """The token spans recorded there and then, or None."""
+        """The spans of the tokens kept there and then, or None."""
         found = self._find(point, moment)
         if found is None or not found[0].firing.spans:
             return None
-        return found[0].firing.spans[found[1]]
+        captured, row = found
+        return captured.firing.spans[row].among(captured.tokens[row])
 
     def moments(self, point: HookPoint) -> list[Moment]:
         """Every moment recorded at a point, in order."""

@@ -97,3 +97,10 @@ def test_some_rows_of_a_firing():
     moments = tuple(Moment(f"e{i}", 0, 0) for i in range(3))
     firing = Firing(HookPoint.parse("vlm.0.mlp_out"), 0, moments)
     assert [m.episode for m in firing.rows([2, 0]).moments] == ["e2", "e0"]
+
+
+def test_spans_are_counted_among_kept_tokens():
+    spans = TokenSpans.of_lengths({"image": 4, "instruction": 3, "state": 1})
+    assert spans.among((4, 5, 6, 7)).pairs() == {"instruction": (0, 3), "state": (3, 4)}
+    assert spans.among((0, 7)).pairs() == {"image": (0, 1), "state": (1, 2)}
+    assert spans.among(tuple(range(8))) is spans

@@ -167,6 +167,10 @@ class MetaWorld(BenchmarkEnv):
             state={"proprio": stage.simulator.proprio()},
         )
 
+    def predicates(self) -> Mapping[str, bool]:
+        """The states that `step` reports beside the task's own success, as they hold now."""
+        return self._now().simulator.predicates()
+
     def frame(self) -> Image:
         """The same view, large enough for people: uint8 (256, 256, 3) or the picture's own size."""
         return self._picture(self._now(), self._frame_size)

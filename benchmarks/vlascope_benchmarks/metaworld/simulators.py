@@ -80,6 +80,10 @@ class Simulator(ABC):
         self.env.close()
 
     @abstractmethod
+    def predicates(self) -> Mapping[str, bool]:
+        """Named conditions of the scene that can be read off its present state."""
+
+    @abstractmethod
     def expert(self) -> FloatArray:
         """What the scripted expert does now: float32 (4,) in [-1, 1]."""
 
@@ -112,6 +116,10 @@ class StockSimulator(Simulator):
         """The package's own scripted policy, clipped to the action range."""
         return scripted_action(self._expert, self._observation)
 
+    def predicates(self) -> Mapping[str, bool]:
+        """The states of a door, drawer or the like; empty where nothing is jointed."""
+        return conditions_of(self._scene, self.model, self.data)
+
     def _reset(self, task: str, seed: int) -> None:
         self._expert = ENV_POLICY_MAP[f"{task}-v3"]()
         self.env.seed(seed)
@@ -119,10 +127,9 @@ class StockSimulator(Simulator):
 
     def _judge(self, info: Mapping[str, Any]) -> StepResult:
         success = bool(info["success"])
-        conditions = conditions_of(self._scene, self.model, self.data)
         return StepResult(
             success=success,
-            predicates={self._task: success, **conditions},
+            predicates={self._task: success, **self.predicates()},
             info={name: float(info[name]) for name in ("unscaled_reward", "obj_to_target")},
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 import numpy.typing as npt
 
@@ -85,10 +83,8 @@ class Playing:
 
     def _note_initial_predicates(self) -> None:
         """Conditions that hold at once, where the benchmark can say so before a step."""
-        predicates: Callable[[], Mapping[str, bool]] | None
-        predicates = getattr(self._env, "predicates", None)
-        if predicates is not None:
-            self._initial = tuple(sorted(name for name, holds in predicates().items() if holds))
+        held = self._env.predicates().items()
+        self._initial = tuple(sorted(name for name, holds in held if holds))
 
     def _note_scene(self) -> None:
         if not self._has_scene:
