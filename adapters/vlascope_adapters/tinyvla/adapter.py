@@ -208,10 +208,11 @@ class TinyVLAAdapter(VLAAdapter):
         rng = np.random.default_rng(seed)
         prompts = [texts[0] for texts in self.card.tasks.values()]
         size, state = self.card.benchmark.size, rng.standard_normal(_STATE.dim)
+        state = state * self.card.state_std + self.card.state_mean
         return Observation(
             instruction=prompts[seed % len(prompts)],
             images={self._camera: rng.integers(0, 256, (size, size, 3), dtype=np.uint8)},
-            state={_STREAM: np.float32(state * self.card.state_std + self.card.state_mean)},
+            state={_STREAM: state.astype(np.float32)},
         )
 
     def _picture(self, observation: Observation) -> Image:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vlascope.noise import generator_for
+from vlascope.types import Image
 from vlascope_adapters.tinyvla.demonstrations import Demonstrations
 from vlascope_adapters.tinyvla.recipe import Recipe
 from vlascope_adapters.tinyvla.tokenizer import MASK, PAD, UNKNOWN, WordTokenizer
@@ -43,6 +44,7 @@ class Batch:
         actions: float32 (batch, horizon, action_dim); `valid` (batch, horizon) is 0 past the end.
         ahead: float32 (batch, 3 * (len(hindsight) + 1)), normalised positions of the hand later
             in the demonstration and at its end.
+        landmarks: float32 (batch, 3 * landmarks), normalised positions, NaN where there is none.
         random: where the flow's times and noises are to be drawn from.
     """
 
@@ -53,6 +55,7 @@ class Batch:
     actions: Tensor
     valid: Tensor
     ahead: Tensor
+    landmarks: Tensor
     random: torch.Generator
 
 
@@ -72,6 +75,8 @@ class Batches:
         self._actions, self._valid, ahead = self._targets(list(demos.values()))
         hand = Normalisation(self.normalisation.mean[:3], self.normalisation.std[:3])
         self._ahead = hand(ahead).flatten(1)
+        places = torch.from_numpy(np.concatenate([demos[t].landmarks for t in tasks]))
+        self._landmarks = hand(places).flatten(1)
         counts = torch.tensor([len(demos[task].frames) for task in tasks])
         self._counts, self._starts = counts, counts.cumsum(0) - counts
         self._weights = torch.tensor([plan.weight for plan in plans])
@@ -96,10 +101,11 @@ class Batches:
             actions=self._actions[row],
             valid=self._valid[row],
             ahead=self._ahead[row],
+            landmarks=self._landmarks[row],
             random=g,
         )
 
-    def _window(self, demos: Demonstrations) -> np.ndarray:
+    def _window(self, demos: Demonstrations) -> Image:
         """The crop with a margin for shifts, of every frame."""
         crop, shift = self.recipe.network.crop, self.recipe.schedule.shift
         top, left, size = crop.row - shift, crop.column - shift, crop.size + 2 * shift

@@ -117,6 +117,11 @@ class Stack(nn.Module):
             Block(width, heads, neurons, context_width) for _ in range(layers)
         )
 
+    def read_context(self, context: Float[Tensor, "b s c"]) -> list[Context]:
+        """What each block's attention makes of another pathway's tokens."""
+        blocks = (block for block in self.blocks if isinstance(block, Block))
+        return [block.attention.read_context(context) for block in blocks]
+
     def forward(
         self,
         x: Float[Tensor, "b t d"],

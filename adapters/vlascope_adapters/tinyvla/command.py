@@ -45,7 +45,9 @@ def demos(
 
     Example: vlascope zoo demos tinyvla
     """
-    _collect(_recipe(recipe), folder, workers)
+    files = _collect(_recipe(recipe), folder, workers)
+    where = next(iter(files.values())).parent
+    typer.echo(f"{policy.value}: demonstrations of {len(files)} tasks in {where}")
 
 
 @app.command()
@@ -78,11 +80,11 @@ def train(
         line = bar.add_task("training", total=chosen.schedule.steps)
 
         def show(now: Progress) -> None:
-            losses = f"action {now.action:.3f}  hindsight {now.hindsight:.3f}  word {now.word:.3f}"
-            bar.update(line, completed=now.step, description=f"training  {losses}")
+            bar.update(line, completed=now.step, description=f"training  loss {now.action:.3f}")
 
         seconds = train_policy(chosen, files, out, on_step=show)
-    typer.echo(f"{out}: {chosen.schedule.steps} steps, {seconds / 60:.1f} CPU-minutes a worker")
+    steps = chosen.schedule.steps
+    typer.echo(f"{policy.value}: {steps} steps, {seconds / 60:.1f} CPU-minutes a worker, in {out}")
 
 
 @app.command()

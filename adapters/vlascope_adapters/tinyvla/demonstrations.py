@@ -30,6 +30,8 @@ class Demonstrations:
         actions: float32 (steps, action_dim), what the expert would have done, without noise.
         hands: float32 (steps, 3), position of the end effector in metres.
         last_step: int64 (steps,), the row of the last step of the same episode.
+        landmarks: float32 (pictures, landmarks, 3), where the plan's landmarks are, in metres;
+            NaN where the scene does not have one.
         tries: episodes played, of which only the successful ones are kept.
     """
 
@@ -39,6 +41,7 @@ class Demonstrations:
     actions: FloatArray
     hands: FloatArray
     last_step: npt.NDArray[np.int64]
+    landmarks: FloatArray
     tries: int
 
     @property
@@ -54,13 +57,17 @@ class _Episode:
     frame_step: list[int] = field(default_factory=list)
     actions: list[FloatArray] = field(default_factory=list)
     hands: list[FloatArray] = field(default_factory=list)
+    landmarks: list[FloatArray] = field(default_factory=list)
 
-    def look(self, env: BenchmarkEnv) -> None:
-        """Keep a picture and the state of the present step."""
+    def look(self, env: BenchmarkEnv, landmarks: tuple[str, ...]) -> None:
+        """Keep a picture, the robot's state and where the landmarks are."""
         seen = env.observe()
         self.frames.append(next(iter(seen.images.values())).copy())
         self.states.append(np.concatenate([np.ravel(s) for s in seen.state.values()]))
         self.frame_step.append(len(self.actions))
+        scene, nowhere = env.scene_state(), np.full(3, np.nan)
+        places = [scene[name].position if name in scene else nowhere for name in landmarks]
+        self.landmarks.append(np.array(places, dtype=np.float32).reshape(-1, 3))
 
 
 def demo_file(recipe: Recipe, task: str, folder: Path) -> Path:
@@ -120,6 +127,7 @@ def load_demonstrations(path: Path) -> Demonstrations:
                 actions=stored["actions"],
                 hands=stored["hands"],
                 last_step=stored["last_step"],
+                landmarks=stored["landmarks"],
                 tries=int(stored["tries"]),
             )
     except FileNotFoundError:
@@ -154,7 +162,7 @@ def _play(
     after_success = 0
     for step in range(plan.max_steps):
         if step == 0 or step % plan.frame_every == phase:
-            episode.look(env)
+            episode.look(env, plan.landmarks)
         action = np.clip(env.expert(), -1, 1).astype(np.float32)
         episode.actions.append(action)
         episode.hands.append(env.scene_state()["end_effector"].position.astype(np.float32))
@@ -183,6 +191,7 @@ def _store(path: Path, episodes: list[_Episode], tries: int) -> None:
             actions=np.stack([a for e in episodes for a in e.actions]),
             hands=np.stack([h for e in episodes for h in e.hands]),
             last_step=np.repeat(ends - 1, ends - starts),
+            landmarks=np.stack([m for e in episodes for m in e.landmarks]),
             tries=np.array(tries),
         )
     partial.replace(path)

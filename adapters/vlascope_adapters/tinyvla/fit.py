@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import Thread
 
 import torch
 from torch import multiprocessing
 
 from vlascope_adapters.tinyvla.batches import Batches
-from vlascope_adapters.tinyvla.parallel import ALONE, Team
+from vlascope_adapters.tinyvla.parallel import Team
 from vlascope_adapters.tinyvla.recipe import Recipe
 from vlascope_adapters.tinyvla.training import Progress, Trainer
 
@@ -36,9 +40,9 @@ def fit(
         return trainer
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(workers)
-    trainer = Trainer(recipe, batches, vocabulary, folder, ALONE)
+    trainer = Trainer(recipe, batches, vocabulary, folder)
     size = sum(parameter.numel() for parameter in trainer.parameters)
-    gradients = torch.zeros(workers, size).share_memory_()
+    gradients = torch.zeros(workers, size).share_memory_()  # type: ignore[no-untyped-call]
     others = [
         spawn.Process(
             target=_work,
@@ -49,6 +53,7 @@ def fit(
     ]
     for other in others:
         other.start()
+    Thread(target=_watch, args=(others, barrier), daemon=True).start()
     trainer.team = Team(0, gradients, barrier)
     try:
         trainer.run(until=until, on_step=on_step)
@@ -59,6 +64,13 @@ def fit(
         for other in others:
             other.join(timeout=30)
     return trainer
+
+
+def _watch(others: Sequence[BaseProcess], barrier: Barrier) -> None:
+    """Let nobody wait for a worker that has died."""
+    wait([other.sentinel for other in others])
+    if any(other.exitcode for other in others):
+        barrier.abort()
 
 
 def _work(

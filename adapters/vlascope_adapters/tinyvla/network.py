@@ -110,8 +110,7 @@ class TinyVLA(nn.Module):
     def contexts(self, encoded: Encoded) -> tuple[list[Context], Float[Tensor, "b 1 1 s"]]:
         """Keys and values of the vlm's tokens for every expert layer, and the mask of all keys."""
         own = encoded.hidden.new_zeros(len(encoded.hidden), 1, 1, self.config.horizon)
-        layers = [block.attention.read_context(encoded.tokens) for block in self.expert.blocks]
-        return layers, torch.cat([encoded.hidden, own], -1)
+        return self.expert.read_context(encoded.tokens), torch.cat([encoded.hidden, own], -1)
 
     def denoise(
         self,

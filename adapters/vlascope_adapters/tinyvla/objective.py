@@ -14,45 +14,54 @@ from vlascope_adapters.tinyvla.network import Encoded, TinyVLA
 from vlascope_adapters.tinyvla.recipe import Schedule
 from vlascope_adapters.tinyvla.tokenizer import PAD
 
-__all__ = ["HindsightHead", "Losses", "losses"]
+__all__ = ["Losses", "PlacesHead", "losses"]
 
 
-class HindsightHead(nn.Module):
-    """Reads where the hand will be off the vlm's state token; used in training only."""
+class PlacesHead(nn.Module):
+    """Reads places off the vlm's state token; used in training only."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, landmarks: int) -> None:
         super().__init__()
+        self.sizes = (3 * (len(config.hindsight) + 1), 3 * landmarks)
         self.layers = nn.Sequential(
             nn.Linear(config.width, config.width),
             nn.ReLU(),
-            nn.Linear(config.width, 3 * (len(config.hindsight) + 1)),
+            nn.Linear(config.width, sum(self.sizes)),
         )
 
-    def forward(self, encoded: Encoded) -> Tensor:
-        """Normalised positions, (batch, 3 * times)."""
-        return self.layers(encoded.tokens[:, -1])
+    def forward(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Normalised positions of the hand later, (batch, 3 * times), and of the landmarks."""
+        later, landmarks = self.layers(encoded.tokens[:, -1]).float().split(self.sizes, 1)
+        return later, landmarks
 
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Scalars: mean absolute errors of actions and of later hand positions; nats per word."""
+    """Scalars: mean absolute errors of actions, hand positions, landmarks; nats per word."""
 
     action: Tensor
     hindsight: Tensor
+    landmark: Tensor
     word: Tensor
 
     def total(self, schedule: Schedule) -> Tensor:
         """The weighted sum that is minimised."""
-        aside = schedule.hindsight_weight * self.hindsight + schedule.word_weight * self.word
-        return self.action + aside
+        places = (
+            schedule.hindsight_weight * self.hindsight + schedule.landmark_weight * self.landmark
+        )
+        return self.action + places + schedule.word_weight * self.word
 
 
-def losses(network: TinyVLA, head: HindsightHead, batch: Batch, flow_samples: int) -> Losses:
-    """All three losses of one batch."""
+def losses(network: TinyVLA, head: PlacesHead, batch: Batch, flow_samples: int) -> Losses:
+    """Every loss of one batch."""
     encoded = network.encode(batch.pictures, batch.words, batch.state)
+    later, landmarks = head(encoded)
+    there = ~batch.landmarks.isnan()
+    off = (landmarks - batch.landmarks.nan_to_num()).abs() * there
     return Losses(
         action=_flow_loss(network, encoded, batch, flow_samples),
-        hindsight=(head(encoded).float() - batch.ahead).abs().mean(),
+        hindsight=(later - batch.ahead).abs().mean(),
+        landmark=off.sum() / there.sum().clamp(min=1),
         word=_word_loss(network, encoded, batch),
     )
 

@@ -50,7 +50,7 @@ class Team:
         self.barrier.wait(_PATIENCE)
         mean = self.gradients.mean(0)
         self.barrier.wait(_PATIENCE)
-        parts = mean.split([p.numel() for p in parameters])
+        parts = torch.split(mean, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
 

@@ -62,6 +62,7 @@ class DemoPlan(_Frozen):
         white_noise: standard deviation of the noise on executed x, y, z actions; labels are clean
             (DART, Laskey et al. 2017, arXiv:1703.09327).
         drift_noise: standard deviation of the slowly varying noise of the drifting demonstrations.
+        landmarks: things whose place is kept beside each picture, by their `scene_state` names.
     """
 
     first_seed: int = 0
@@ -70,6 +71,7 @@ class DemoPlan(_Frozen):
     frame_every: int = Field(default=2, ge=1)
     white_noise: float = 0.3
     drift_noise: float = 0.4
+    landmarks: tuple[str, ...] = ()
 
 
 class Schedule(_Frozen):
@@ -82,11 +84,12 @@ class Schedule(_Frozen):
     weight_decay: float = 0.02
     ema: float = 0.999
     flow_samples: int = Field(default=2, ge=1)
-    shift: int = Field(default=2, ge=0)
+    shift: int = Field(default=0, ge=0)
     empty_instruction: float = 0.15
     word_dropout: float = 0.15
     state_dropout: float = 0.1
     hindsight_weight: float = 0.3
+    landmark_weight: float = 0.3
     word_weight: float = 0.03
     workers: int = Field(default=2, ge=1)
 

@@ -16,7 +16,7 @@ from vlascope.errors import CorruptFile
 from vlascope.noise import generator_for
 from vlascope_adapters.tinyvla.batches import Batches
 from vlascope_adapters.tinyvla.network import TinyVLA
-from vlascope_adapters.tinyvla.objective import HindsightHead, Losses, losses
+from vlascope_adapters.tinyvla.objective import Losses, PlacesHead, losses
 from vlascope_adapters.tinyvla.parallel import ALONE, Team
 from vlascope_adapters.tinyvla.recipe import Recipe, Schedule
 
@@ -33,6 +33,7 @@ class Progress:
     step: int
     action: float
     hindsight: float
+    landmark: float
     word: float
 
 
@@ -53,7 +54,7 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(generator_for(recipe.seed).initial_seed())
             self.network = TinyVLA(recipe.network, vocabulary)
-            self.head = HindsightHead(recipe.network)
+            self.head = PlacesHead(recipe.network, len(recipe.demonstrations.landmarks))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.parameters = [*self.network.parameters(), *self.head.parameters()]
@@ -87,9 +88,7 @@ class Trainer:
         while self.step < min(until or schedule.steps, schedule.steps):
             found = self._advance(schedule)
             self.cpu_seconds = time.process_time() - started
-            on_step(
-                Progress(self.step, found.action.item(), found.hindsight.item(), found.word.item())
-            )
+            on_step(_progress(self.step, found))
             if self.team.rank == 0 and time.monotonic() - saved > save_every:
                 self.save()
                 saved = time.monotonic()
@@ -111,7 +110,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             found = losses(self.network, self.head, batch, schedule.flow_samples)
         self.optimizer.zero_grad(set_to_none=True)
-        found.total(schedule).backward()
+        torch.autograd.backward(found.total(schedule))
         self.team.average(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
@@ -153,6 +152,11 @@ class Trainer:
         self.head.load_state_dict(stored["head"])
         self.optimizer.load_state_dict(stored["optimizer"])
         self.ema = stored["ema"]
+
+
+def _progress(step: int, found: Losses) -> Progress:
+    action, hindsight = found.action.item(), found.hindsight.item()
+    return Progress(step, action, hindsight, found.landmark.item(), found.word.item())
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
