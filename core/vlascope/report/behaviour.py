@@ -23,6 +23,7 @@ class BehaviourMatrix(BaseModel):
         rows: tasks (`task`, or `task <- source` where the arm has a source task).
         columns: the scene's goals, then none of them.
         counts: episodes, rows x columns; `n` per row.
+        automatic: whether the arm is a control that was made automatically.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +35,7 @@ class BehaviourMatrix(BaseModel):
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     n: tuple[int, ...]
+    automatic: bool = False
 
 
 class Verdicts(BaseModel):
@@ -100,6 +102,7 @@ def _matrix(
         columns=columns,
         counts=tuple(tuple(counts[t][c] for c in columns) for t in rows),
         n=tuple(counts[t].total() for t in rows),
+        automatic=measuring.design.group(arm).role == "control",
     )
 
 

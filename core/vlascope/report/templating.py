@@ -28,6 +28,7 @@ def templates() -> Environment:
         amount=amount, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
     )
     environment.filters["code"] = _with_code
+    environment.filters["breakable"] = _breakable
     return environment
 
 
@@ -35,6 +36,11 @@ def _with_code(text: str) -> Markup:
     """Text made safe for HTML, with `backticked` names as code and `n = 5` kept whole."""
     whole = re.sub(r" (=|&lt;) (?=[\d.])", "\u00a0\\1\u00a0", str(escape(text)))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after `/` and `.`."""
+    return Markup(re.sub(r"([/.])", r"\1<wbr>", str(escape(name))))
 
 
 def _calls(fired: dict[int, int]) -> str:

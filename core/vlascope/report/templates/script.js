@@ -40,8 +40,9 @@
     holder.dataset.figure = holder.querySelector("script").textContent;
     holder.textContent = "";
   }
-  const all = () => holders.forEach(draw);
+  const all = () => holders.filter((h) => h.offsetParent !== null).forEach(draw);
   all();
+  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", all);
   document.getElementById("theme").addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
     all();
