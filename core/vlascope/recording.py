@@ -15,7 +15,7 @@ from torch import Tensor
 from vlascope.errors import MisalignedActivations, UnknownName
 from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
 from vlascope.noise import generator_for
-from vlascope.sessions import HookSession
+from vlascope.sessions import Batch, HookSession
 
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
@@ -72,7 +72,8 @@ class ActivationCache(Mapping[HookPoint, list[Captured]]):
     """
 
     def __init__(self, captured: Mapping[HookPoint, list[Captured]]) -> None:
-        self._captured = dict(captured)
+        self._known = dict(captured)
+        self._pending: list[tuple[Batch, HookPoint, int, Tensor]] = []
         self._index: dict[tuple[HookPoint, Moment], tuple[Captured, int]] = {}
         self._indexed = 0
 
@@ -92,9 +93,17 @@ class ActivationCache(Mapping[HookPoint, list[Captured]]):
         """Append one firing."""
         self._captured.setdefault(captured.firing.point, []).append(captured)
 
+    def add_whole(self, batch: Batch, point: HookPoint, call: int, value: Tensor) -> None:
+        """Append one firing with all its tokens, (batch, tokens, width), which the cache then owns.
+
+        Who and when is worked out when the cache is first read, not while the policy runs.
+        """
+        self._pending.append((batch, point, call, value))
+
     def clear(self) -> None:
         """Let go of every activation; the points stay known."""
-        for kept in self._captured.values():
+        self._pending.clear()
+        for kept in self._known.values():
             kept.clear()
         self._index, self._indexed = {}, 0
 
@@ -130,12 +139,23 @@ class ActivationCache(Mapping[HookPoint, list[Captured]]):
         """Every moment recorded at a point, in order."""
         return [m for c in self[point] for m in c.firing.moments]
 
+    @property
+    def _captured(self) -> dict[HookPoint, list[Captured]]:
+        """Everything, in the order it fired."""
+        pending, self._pending = self._pending, []
+        for batch, point, call, value in pending:
+            every = (_all_tokens(value.shape[1]),) * len(value)
+            captured = Captured(batch.firing(point, call), value.unbind(0), every)
+            self._known.setdefault(point, []).append(captured)
+        return self._known
+
     def _find(self, point: HookPoint, moment: Moment) -> tuple[Captured, int] | None:
-        total = sum(len(kept) for kept in self._captured.values())
+        captured = self._captured
+        total = sum(len(kept) for kept in captured.values())
         if total != self._indexed:
             self._index = {
                 (p, m): (c, row)
-                for p, kept in self._captured.items()
+                for p, kept in captured.items()
                 for c in kept
                 for row, m in enumerate(c.firing.moments)
             }
@@ -156,12 +176,44 @@ class _Recording(HookSession):
         self.cache = ActivationCache({p: [] for p in self.points})
         self._stop = stop
         self._needed = [adapter.info.pathway(p.pathway).calls_per_chunk for p in self.points]
+        self._whole = spec.tokens is None and spec.pool == "none"
+        self._dtype = None if spec.dtype is None else getattr(torch, spec.dtype)
+        self._latest: tuple[Tensor, int, Tensor] | None = None
 
     def fired(self, point: HookPoint, call: int, value: Tensor) -> None:
         if self.spec.calls is None or call in self.spec.calls:
-            self.cache.add(_keep(self.batch.firing(point, call), value, self.spec))
+            if len(value) != len(self.batch.moments):
+                raise MisalignedActivations(
+                    f"{point} shows {len(value)} rows for a batch of {len(self.batch.moments)}; "
+                    "its tap must present (batch, tokens, width)"
+                )
+            if self._whole:
+                self.cache.add_whole(self.batch, point, call, self._copy(value))
+            else:
+                self.cache.add(_keep(self.batch.firing(point, call), value, self.spec))
         if self._stop and self._complete():
             raise _StopForward
+
+    def finish(self) -> None:
+        self._latest = None
+        super().finish()
+
+    def _copy(self, value: Tensor) -> Tensor:
+        """A clone; a tensor that two points share (a block's output, the next one's input) has one.
+
+        Its version tells whether the policy has written into it in between.
+        """
+        version = -1 if value.is_inference() else value._version
+        if (
+            self._latest is not None
+            and value is self._latest[0]
+            and version == self._latest[1] >= 0
+        ):
+            return self._latest[2]
+        kept = value.detach() if value.requires_grad else value
+        clone = kept.clone() if self._dtype in (None, kept.dtype) else kept.to(self._dtype)
+        self._latest = (value, version, clone)
+        return clone
 
     def _complete(self) -> bool:
         """Whether every point has fired as often as it will in this chunk."""
@@ -213,16 +265,8 @@ def _as_spec(at: str | Sequence[str] | RecordSpec) -> RecordSpec:
 
 def _keep(firing: Firing, value: Tensor, spec: RecordSpec) -> Captured:
     """Select, pool, convert and clone."""
-    if value.shape[0] != len(firing.moments):
-        raise MisalignedActivations(
-            f"{firing.point} shows {value.shape[0]} rows for a batch of {len(firing.moments)}; "
-            "its tap must present (batch, tokens, width)"
-        )
-    kept = value.detach() if value.requires_grad else value
+    kept = value.detach()
     dtype = kept.dtype if spec.dtype is None else getattr(torch, spec.dtype)
-    if spec.tokens is None and spec.pool == "none":
-        rows = (kept.clone() if dtype == kept.dtype else kept.to(dtype)).unbind(0)
-        return Captured(firing, rows, (_all_tokens(kept.shape[1]),) * len(rows))
     indices = [_selected(firing, row, kept.shape[1], spec.tokens) for row in range(len(kept))]
     selected = [_pooled(kept[i, list(t)], spec.pool).to(dtype) for i, t in enumerate(indices)]
     tokens = indices if spec.pool == "none" else [t[:1] for t in indices]
