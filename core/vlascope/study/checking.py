@@ -150,7 +150,8 @@ def _automatic(study: Study) -> Iterator[str]:
 
 def _report(study: Study) -> Iterator[Problem]:
     for field in ("strips", "trajectories"):
-        for i, pair in enumerate(getattr(study.report, field) or ()):
+        pairs: tuple[str, ...] | None = getattr(study.report, field)
+        for i, pair in enumerate(pairs or ()):
             task, slash, seed = pair.rpartition("/")
             if not slash or not seed.isdigit():
                 yield Problem(("report", field, i), f"expected TASK/SEED, got {pair!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,10 @@ def _inside(holder: Any, key: str | int, assignment: str) -> Any:
 
 
 def _assign(holder: Any, key: str | int, value: Any, assignment: str) -> None:
-    settable = isinstance(holder, Mapping) or (
-        isinstance(holder, list) and isinstance(key, int) and key < len(holder)
-    )
-    if not settable:
-        raise StudyFileError(f"--set {assignment}: there is no {key!r} to set")
-    holder[key] = value
+    match holder, key:
+        case dict(), _:
+            holder[key] = value
+        case list(), int() if key < len(holder):
+            holder[key] = value
+        case _:
+            raise StudyFileError(f"--set {assignment}: there is no {key!r} to set")

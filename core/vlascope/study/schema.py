@@ -40,8 +40,8 @@ class Strict(BaseModel):
             for key in data:
                 if key not in cls.model_fields:
                     error = unknown_name(f"{cls.__name__} key", str(key), cls.model_fields)
-                    text = str(error).replace("{", "{{").replace("}", "}}")
-                    raise PydanticCustomError("unknown_key", text, {"key": str(key)})
+                    details = {"key": str(key), "what": str(error)}
+                    raise PydanticCustomError("unknown_key", "{what}", details)
         return data
 
 
