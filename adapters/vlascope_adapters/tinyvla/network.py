@@ -25,21 +25,28 @@ class Encoded:
     Attributes:
         tokens: float (batch, image + words + 1, width): image, instruction, state, after the
             final norm.
+        image: (batch, image tokens, width), what the projector hands to the vlm.
         hidden: (batch, 1, 1, tokens), very negative at padding, else 0.
     """
 
     tokens: Float[Tensor, "b s d"]
+    image: Float[Tensor, "b i d"]
     hidden: Float[Tensor, "b 1 1 s"]
 
 
 class PatchStem(nn.Module):
-    """Convolutions that turn each 12x12 px patch (and its surroundings) into one token."""
+    """Convolutions that turn each 12x12 px patch (and its surroundings) into one token.
+
+    They see where each pixel is beside its colour (Liu et al. 2018, "CoordConv", arXiv:1807.03247):
+    without that, attention has to find out first which token is where, and small things are not
+    located for thousands of steps.
+    """
 
     def __init__(self, channels: tuple[int, int], width: int) -> None:
         super().__init__()
         first, second = channels
         self.layers = nn.Sequential(
-            nn.Conv2d(3, first, 6, 3, 2),
+            nn.Conv2d(5, first, 6, 3, 2),
             nn.ReLU(),
             nn.Conv2d(first, second, 3, 2, 1),
             nn.ReLU(),
@@ -48,8 +55,9 @@ class PatchStem(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
         """Pixels in -1..1 to tokens in row-major order."""
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return self.layers(pixels).flatten(2).transpose(1, 2)
+        seen = torch.cat([pixels, _coordinates(pixels)], 1)
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        return self.layers(seen).flatten(2).transpose(1, 2)
 
 
 class TinyVLA(nn.Module):
@@ -105,7 +113,7 @@ class TinyVLA(nn.Module):
         always = torch.ones(len(words), 1, dtype=torch.bool, device=words.device)
         hidden = hide(torch.cat([always.expand(-1, image.shape[1]), words > 0, always], 1))
         stream = self.vlm(torch.cat([image, text, robot.to(image.dtype)], 1), hidden)
-        return Encoded(self.vlm_norm(stream), hidden)
+        return Encoded(self.vlm_norm(stream), image, hidden)
 
     def contexts(self, encoded: Encoded) -> tuple[list[Context], Float[Tensor, "b 1 1 s"]]:
         """Keys and values of the vlm's tokens for every expert layer, and the mask of all keys."""
@@ -141,6 +149,14 @@ class TinyVLA(nn.Module):
 
 def _positions(tokens: int, width: int) -> nn.Parameter:
     return nn.Parameter(0.02 * torch.randn(1, tokens, width))
+
+
+def _coordinates(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
+    """Row and column of each pixel, from -1 to 1."""
+    batch, _, height, width = pixels.shape
+    rows = torch.linspace(-1, 1, height, device=pixels.device, dtype=pixels.dtype)
+    columns = torch.linspace(-1, 1, width, device=pixels.device, dtype=pixels.dtype)
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(batch, -1, -1, -1)
 
 
 def _waves(time: Float[Tensor, " b"]) -> Float[Tensor, "b w"]:

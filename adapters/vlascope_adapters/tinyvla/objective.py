@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,25 +15,58 @@ from vlascope_adapters.tinyvla.network import Encoded, TinyVLA
 from vlascope_adapters.tinyvla.recipe import Schedule
 from vlascope_adapters.tinyvla.tokenizer import PAD
 
-__all__ = ["Losses", "PlacesHead", "losses"]
+__all__ = ["HindsightHead", "KeypointHead", "Lessons", "Losses", "losses"]
 
 
-class PlacesHead(nn.Module):
-    """Reads places off the vlm's state token; used in training only."""
+class HindsightHead(nn.Module):
+    """Reads where the hand will be off the vlm's state token; used in training only."""
 
-    def __init__(self, config: NetworkConfig, landmarks: int) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.sizes = (3 * (len(config.hindsight) + 1), 3 * landmarks)
         self.layers = nn.Sequential(
             nn.Linear(config.width, config.width),
             nn.ReLU(),
-            nn.Linear(config.width, sum(self.sizes)),
+            nn.Linear(config.width, 3 * (len(config.hindsight) + 1)),
         )
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
-        """Normalised positions of the hand later, (batch, 3 * times), and of the landmarks."""
-        later, landmarks = self.layers(encoded.tokens[:, -1]).float().split(self.sizes, 1)
-        return later, landmarks
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Normalised positions, (batch, 3 * times)."""
+        return self.layers(encoded.tokens[:, -1]).float()
+
+
+class KeypointHead(nn.Module):
+    """Reads places off image tokens; used in training only.
+
+    Each point picks tokens by a softmax, and each token stands for a place of its own plus
+    what it says of the point's place in it: soft keypoints (Levine et al. 2016,
+    arXiv:1504.00702).
+    """
+
+    def __init__(self, config: NetworkConfig, points: int) -> None:
+        super().__init__()
+        self.points = points
+        self.pick = nn.Linear(config.width, points)
+        self.offset = nn.Linear(config.width, 3 * points)
+        side = math.isqrt(config.image_tokens)
+        across, down = torch.meshgrid(*2 * [torch.linspace(-1, 1, side)], indexing="xy")
+        places = torch.stack([across, -down, torch.zeros_like(across)], -1)
+        self.places = nn.Parameter(places.flatten(0, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised positions, (batch, 3 * points), from tokens (batch, tokens, width)."""
+        share = self.pick(image).float().softmax(1)
+        offset = self.offset(image).float().unflatten(-1, (self.points, 3))
+        return (share[..., None] * (self.places[:, None] + offset)).sum(1).flatten(1)
+
+
+class Lessons(nn.Module):
+    """What is asked of the network in training beside actions and words."""
+
+    def __init__(self, config: NetworkConfig, landmarks: int) -> None:
+        super().__init__()
+        self.hindsight = HindsightHead(config)
+        self.goals = KeypointHead(config, len(config.hindsight) + 1)
+        self.landmarks = KeypointHead(config, landmarks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +86,16 @@ class Losses:
         return self.action + places + schedule.word_weight * self.word
 
 
-def losses(network: TinyVLA, head: PlacesHead, batch: Batch, flow_samples: int) -> Losses:
+def losses(network: TinyVLA, lessons: Lessons, batch: Batch, flow_samples: int) -> Losses:
     """Every loss of one batch."""
     encoded = network.encode(batch.pictures, batch.words, batch.state)
-    later, landmarks = head(encoded)
     there = ~batch.landmarks.isnan()
-    off = (landmarks - batch.landmarks.nan_to_num()).abs() * there
+    seen = encoded.tokens[:, : network.config.image_tokens]
+    ahead = torch.stack([lessons.hindsight(encoded), lessons.goals(seen)])
+    off = (lessons.landmarks(encoded.image) - batch.landmarks.nan_to_num()).abs() * there
     return Losses(
         action=_flow_loss(network, encoded, batch, flow_samples),
-        hindsight=(later - batch.ahead).abs().mean(),
+        hindsight=(ahead - batch.ahead).abs().mean(),
         landmark=off.sum() / there.sum().clamp(min=1),
         word=_word_loss(network, encoded, batch),
     )

@@ -88,8 +88,8 @@ class Schedule(_Frozen):
     empty_instruction: float = 0.15
     word_dropout: float = 0.15
     state_dropout: float = 0.1
-    hindsight_weight: float = 0.3
-    landmark_weight: float = 0.3
+    hindsight_weight: float = 0.5
+    landmark_weight: float = 1.0
     word_weight: float = 0.03
     workers: int = Field(default=2, ge=1)
 

@@ -16,7 +16,7 @@ from vlascope.errors import CorruptFile
 from vlascope.noise import generator_for
 from vlascope_adapters.tinyvla.batches import Batches
 from vlascope_adapters.tinyvla.network import TinyVLA
-from vlascope_adapters.tinyvla.objective import Losses, PlacesHead, losses
+from vlascope_adapters.tinyvla.objective import Lessons, Losses, losses
 from vlascope_adapters.tinyvla.parallel import ALONE, Team
 from vlascope_adapters.tinyvla.recipe import Recipe, Schedule
 
@@ -54,10 +54,10 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(generator_for(recipe.seed).initial_seed())
             self.network = TinyVLA(recipe.network, vocabulary)
-            self.head = PlacesHead(recipe.network, len(recipe.demonstrations.landmarks))
+            self.lessons = Lessons(recipe.network, len(recipe.demonstrations.landmarks))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.parameters = [*self.network.parameters(), *self.head.parameters()]
+        self.parameters = [*self.network.parameters(), *self.lessons.parameters()]
         schedule = recipe.schedule
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -108,7 +108,7 @@ class Trainer:
             group["lr"] = learning_rate(schedule, self.step)
         batch = self.batches.draw(self.step, self.team.rank, self.team.workers)
         with torch.autocast("cpu", torch.bfloat16):
-            found = losses(self.network, self.head, batch, schedule.flow_samples)
+            found = losses(self.network, self.lessons, batch, schedule.flow_samples)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(found.total(schedule))
         self.team.average(self.parameters)
@@ -130,7 +130,7 @@ class Trainer:
             "step": self.step,
             "cpu_seconds": self.cpu_seconds,
             "network": self.network.state_dict(),
-            "head": self.head.state_dict(),
+            "lessons": self.lessons.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -149,7 +149,7 @@ class Trainer:
             )
         self.step, self.cpu_seconds = stored["step"], stored["cpu_seconds"]
         self.network.load_state_dict(stored["network"])
-        self.head.load_state_dict(stored["head"])
+        self.lessons.load_state_dict(stored["lessons"])
         self.optimizer.load_state_dict(stored["optimizer"])
         self.ema = stored["ema"]
 
