@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +111,7 @@ class Recipe(_Frozen):
                 raise ValueError(f"crop {crop} moved by {shift} px leaves the {size} px picture")
         return self
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Sixteen hex digits that change whenever anything in the recipe does."""
         return _digest(self.model_dump(mode="json"))
