@@ -176,8 +176,9 @@ def _play(
 
 def _store(path: Path, episodes: list[_Episode], tries: int) -> None:
     """Write one task's file in one go, so that it is whole or not there."""
-    ends = np.cumsum([len(e.actions) for e in episodes])
-    starts = ends - [len(e.actions) for e in episodes]
+    lengths = np.array([len(e.actions) for e in episodes], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
     with partial.open("wb") as out:
@@ -190,7 +191,7 @@ def _store(path: Path, episodes: list[_Episode], tries: int) -> None:
             ),
             actions=np.stack([a for e in episodes for a in e.actions]),
             hands=np.stack([h for e in episodes for h in e.hands]),
-            last_step=np.repeat(ends - 1, ends - starts),
+            last_step=np.repeat(ends - 1, lengths),
             landmarks=np.stack([m for e in episodes for m in e.landmarks]),
             tries=np.array(tries),
         )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vlascope.errors import CorruptFile
 from vlascope.noise import generator_for
@@ -121,8 +120,8 @@ class Trainer:
     def _average(self, keep: float) -> None:
         now = self.network.state_dict()
         with torch.no_grad():
-            old: list[Tensor] = list(self.ema.values())
-            torch._foreach_lerp_(old, [now[name] for name in self.ema], 1 - keep)
+            for name, old in self.ema.items():
+                old.lerp_(now[name], 1 - keep)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -160,7 +159,11 @@ def _progress(step: int, found: Losses) -> Progress:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, then a cosine down to 3 %."""
-    warm = min(1.0, (step + 1) / schedule.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-    return schedule.learning_rate * warm * (_FLOOR + (1 - _FLOOR) * cosine)
+    """Linear warm-up, then a cosine down to 3 %; each restart begins again at half the height."""
+    bounds = (0, *schedule.restarts, schedule.steps)
+    start = max(bound for bound in bounds[:-1] if bound <= step)
+    end = min(bound for bound in bounds[1:] if bound > start)
+    peak = schedule.learning_rate * (1.0 if start == 0 else 0.5)
+    warm = min(1.0, (step - start + 1) / schedule.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * (step - start) / (end - start)))
+    return peak * warm * (_FLOOR + (1 - _FLOOR) * cosine)
