@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
@@ -82,4 +84,13 @@ def _work(
     until: int | None,
 ) -> None:
     """A worker that is not the first: it trains along and says nothing."""
+    Thread(target=_leave_with_parent, daemon=True).start()
     Trainer(recipe, batches, vocabulary, folder, team).run(until=until)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the first worker is gone, even by kill -9."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
