@@ -30,6 +30,7 @@ from vlascope import plugins
 from vlascope.records import EpisodePlan
 from vlascope.rollout import BenchmarkSpec, run_episodes
 from vlascope.types import Observation
+from vlascope_benchmarks.mujoco_rendering import choose_backend
 
 TASKS = ("button-press-topdown", "door-open", "faucet-open", "window-close")
 CORES = os.cpu_count() or 1
@@ -64,7 +65,7 @@ class PeerPolicy(torch.nn.Module):
     def select_action(self, batch) -> torch.Tensor:
         if not self.planned:
             pictures = (batch["observation.image"] * 255).round().to(torch.uint8)
-            pictures = pictures.permute(0, 2, 3, 1).numpy()
+            pictures = pictures.permute(0, 2, 3, 1)[:, ::5, ::5].numpy()  # 480 to 96 px
             states = batch["observation.state"].numpy().astype(np.float32)
             rows = [
                 Observation(text, {self.camera: picture}, {self.state: state})
@@ -87,7 +88,7 @@ def peer(adapter, tasks, seeds: list[int], max_steps: int) -> Timing:
             self._max_episode_steps = max_steps
 
     policy, episodes, steps = PeerPolicy(adapter), 0, 0
-    kwargs = {"obs_type": "pixels_agent_pos", "observation_width": 96, "observation_height": 96}
+    kwargs = {"obs_type": "pixels_agent_pos"}  # lerobot renders 480 px
     started = time.perf_counter()
     for task in tasks:
         factories = [lambda t=task: Limited(f"{t}-v3", **kwargs) for _ in range(CORES)]
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
+    choose_backend()  # lerobot leaves this to the user
     torch.set_num_threads(1)
     adapter = plugins.adapter_class("tinyvla").from_pretrained("bundled")
     seeds = list(range(5000, 5000 + args.episodes))
