@@ -121,3 +121,21 @@ def test_rows_of_unequal_length_do_not_stack(toy):
         toy.infer([rows[0], replace(rows[1], instruction="go")])
     with pytest.raises(MisalignedActivations, match="pool"):
         cache.stack(POST)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_tensor_two_points_share_is_cloned_again_when_written_into(toy, written):
+    def write(_module, args):
+        if written:
+            args[0].add_(1)
+
+    handle = toy.model.get_submodule("vlm.1").register_forward_pre_hook(write)
+    try:
+        with toy.record(["vlm.0.resid_post", "vlm.1.resid_pre"]) as cache:
+            run(toy, 0)
+    finally:
+        handle.remove()
+    before, after = cache.stack("vlm.0.resid_post"), cache.stack("vlm.1.resid_pre")
+    assert torch.equal(after, before + 1 if written else before)
+    shared = cache["vlm.0.resid_post"][0].rows[0].data_ptr()
+    assert (cache["vlm.1.resid_pre"][0].rows[0].data_ptr() == shared) is not written
