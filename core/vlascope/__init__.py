@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vlascope.hooks import TokenSpans as TokenSpans
     from vlascope.hookspecs import hookimpl as hookimpl
     from vlascope.intervening import intervene as intervene
+    from vlascope.loading import load as load
     from vlascope.recording import RecordSpec as RecordSpec
     from vlascope.recording import capture as capture
     from vlascope.recording import record as record
@@ -46,6 +47,7 @@ _HOMES = {
     "TokenSpans": "hooks",
     "hookimpl": "hookspecs",
     "intervene": "intervening",
+    "load": "loading",
     "RecordSpec": "recording",
     "capture": "recording",
     "record": "recording",

@@ -187,7 +187,11 @@ class VLAAdapter(ABC):
     def token_spans(
         self, observations: Sequence[Observation], *, call: int = 0
     ) -> Mapping[str, tuple[TokenSpans, ...]]:
-        """Which tokens carry what, by pathway, one entry per row of this very batch."""
+        """Which tokens carry what, one entry per row of this very batch.
+
+        By pathway; where the sequence differs between blocks (a convolutional tower) or at one
+        point, by `pathway.layer` or by the point's own name, which take precedence.
+        """
         return {}
 
     def dead_points(self) -> frozenset[HookPoint]:

@@ -83,7 +83,7 @@ class Pathway:
     Attributes:
         name: `vision`, `vlm`, `expert`, `trunk`, `encoder`, `decoder`, ...
         n_layers: number of blocks.
-        width: size of the residual stream.
+        width: size of the residual stream (at the last block, where blocks differ).
         calls_per_chunk: forward passes one action chunk takes: 1 for a prefix, the number of
             cameras for a vision tower run per camera, of denoise steps for a flow expert. None
             where it depends on the input (an autoregressive policy that may stop early).
@@ -91,6 +91,8 @@ class Pathway:
         ffn_width: number of FFN neurons (the width at `mlp_act`), 0 where there is no such site.
         read_per_layer: whether another pathway reads every layer of this one (keys and values of
             each block), so that no single `resid_post` carries all that leaves it.
+        block_widths: size of what leaves each block, where blocks differ (a convolutional tower);
+            the width of their other sites is not declared.
     """
 
     name: str
@@ -100,12 +102,15 @@ class Pathway:
     mixes: tuple[str, ...] = ()
     ffn_width: int = 0
     read_per_layer: bool = False
+    block_widths: tuple[int, ...] = ()
 
-    def width_at(self, site: str) -> int | None:
-        """The last dimension of an activation at `site`; None for named points."""
-        if site == "mlp_act":
+    def width_at(self, site: str, layer: int | None = None) -> int | None:
+        """The last dimension of an activation at `site`; None where it is not declared."""
+        if site == "mlp_act" and self.ffn_width:
             return self.ffn_width
-        return self.width if site in BLOCK_SITES else None
+        if self.block_widths:
+            return self.block_widths[layer] if layer is not None and site == "resid_post" else None
+        return self.width if site in BLOCK_SITES and site != "mlp_act" else None
 
 
 @dataclass(frozen=True)

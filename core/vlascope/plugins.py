@@ -7,11 +7,12 @@ environment variable `VLASCOPE_BLOCK` (comma-separated entry-point names) keeps 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, requires
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,12 +66,14 @@ class Registered:
         target: `"package.module:attribute"`.
         plugin: the entry point that registered it.
         summary: one line for listings.
+        distribution: the installed package that holds the plugin.
     """
 
     name: str
     target: str
     plugin: str
     summary: str = ""
+    distribution: str = ""
 
 
 @cache
@@ -105,7 +108,7 @@ def load(kind: Kind, name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise PluginTargetError(
             f"{kind.removesuffix('s')} {name!r} of plugin {entry.plugin!r} points at "
-            f"{entry.target!r}, which does not import: {error}"
+            f"{entry.target!r}, which does not import: {error}{_remedy(entry, error)}"
         ) from error
 
 
@@ -166,7 +169,8 @@ def _collect(entry: EntryPoint) -> dict[Kind, list[Registered]]:
         for kind in KINDS:
 
             def register(name: str, target: str, *, summary: str = "", kind: Kind = kind) -> None:
-                found[kind].append(Registered(name, target, entry.name, summary))
+                distribution = entry.dist.name if entry.dist else ""
+                found[kind].append(Registered(name, target, entry.name, summary, distribution))
 
             getattr(manager.hook, f"register_{kind}")(register=register)
     except Exception as error:
@@ -179,6 +183,21 @@ def _collect(entry: EntryPoint) -> dict[Kind, list[Registered]]:
         )
         return {kind: [] for kind in KINDS}
     return found
+
+
+def _remedy(entry: Registered, error: Exception) -> str:
+    """Which extras of the plugin's distribution would bring the module that is missing."""
+    missing = getattr(error, "name", None)
+    if not missing or not entry.distribution:
+        return ""
+    top = missing.partition(".")[0].lower().replace("_", "-")
+    wanted = re.compile(rf"{re.escape(top)}(?![\w-]).*extra\s*==\s*['\"](?P<extra>[\w-]+)")
+    found = [wanted.match(line) for line in requires(entry.distribution) or ()]
+    extras = sorted({match["extra"] for match in found if match} - {"all"})
+    if not extras:
+        return ""
+    choices = " or ".join(f"'{entry.distribution}[{extra}]'" for extra in extras)
+    return f"; install it with `pip install {choices}`"
 
 
 def _add(known: dict[str, Registered], new: Registered, kind: Kind) -> None:

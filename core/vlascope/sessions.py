@@ -39,13 +39,17 @@ class Batch:
         """What to tell of the `call`-th time `point` is computed."""
         if call not in self._at_call:
             self._at_call[call] = tuple(m.at_call(call) for m in self.moments)
-        return Firing(point, call, self._at_call[call], self.spans(point.pathway, call))
+        return Firing(point, call, self._at_call[call], self.spans(point, call))
 
-    def spans(self, pathway: str, call: int) -> tuple[TokenSpans, ...]:
-        """Token spans of every row, worked out once per call."""
+    def spans(self, point: HookPoint, call: int) -> tuple[TokenSpans, ...]:
+        """Token spans of every row: the point's own, else its layer's, else its pathway's."""
         if call not in self._spans:
             self._spans[call] = dict(self._adapter.token_spans(self._observations, call=call))
-        return self._spans[call].get(pathway, ())
+        found = self._spans[call]
+        for name in (str(point), f"{point.pathway}.{point.layer}", point.pathway):
+            if name in found:
+                return found[name]
+        return ()
 
 
 class HookSession(ABC):

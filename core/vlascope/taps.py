@@ -5,14 +5,25 @@ A tap always shows an activation as (batch, tokens, width), whatever the network
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Edit", "InputTap", "OutputTap", "ResidualTap", "Tap"]
+from vlascope.hooks import HookPoint
+
+__all__ = [
+    "Edit",
+    "InputTap",
+    "OutputTap",
+    "ResidualTap",
+    "Tap",
+    "TokenTap",
+    "block_points",
+    "single_token",
+]
 
 Edit = Callable[[Tensor], Tensor | None]
 """Sees an activation; returns its replacement, or None to leave it as it is."""
@@ -120,6 +131,53 @@ class ResidualTap:
             model.get_submodule(self.stream).register_forward_pre_hook(remember),
             model.get_submodule(self.branch).register_forward_hook(hook),
         ]
+
+
+@dataclass(frozen=True)
+class TokenTap:
+    """Another tap whose tensor is not (batch, tokens, width): a feature map, a packed sequence.
+
+    Attributes:
+        tap: reaches the tensor.
+        tokens: shows it as (batch, tokens, width).
+        back: lays edited tokens out as the network wants them, given the tensor it had.
+    """
+
+    tap: Tap
+    tokens: Callable[[Tensor], Tensor]
+    back: Callable[[Tensor, Tensor], Tensor]
+
+    def attach(self, model: nn.Module, edit: Edit) -> Sequence[RemovableHandle]:
+        """Hook the inner tap."""
+
+        def seen(value: Tensor) -> Tensor | None:
+            new = edit(self.tokens(value))
+            return None if new is None else self.back(new, value)
+
+        return self.tap.attach(model, seen)
+
+
+def single_token(tap: Tap) -> TokenTap:
+    """A tap whose tensor is (batch, width), such as a state encoder's output, as one token."""
+    return TokenTap(tap, lambda vector: vector[:, None], lambda new, _: new[:, 0])
+
+
+def block_points(
+    pathway: str, blocks: Sequence[str], sites: Mapping[str, Callable[[str], Tap]]
+) -> dict[HookPoint, Tap]:
+    """The declarative map of a pathway: for each block (a module path), a tap at each site.
+
+    block_points("vlm", [f"lm.layers.{i}" for i in range(12)], {
+        "resid_pre": InputTap,
+        "attn_out": lambda block: OutputTap(f"{block}.attention"),
+        "resid_post": OutputTap,
+    })
+    """
+    return {
+        HookPoint(pathway, layer, site): tap(block)
+        for layer, block in enumerate(blocks)
+        for site, tap in sites.items()
+    }
 
 
 def _edited(value: Tensor, edit: Edit, seq_first: bool) -> Tensor | None:

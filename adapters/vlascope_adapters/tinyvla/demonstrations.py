@@ -95,7 +95,8 @@ def collect_task(
         return path
     kept: list[_Episode] = []
     tries = 0
-    wanted, plan = recipe.tasks[task].demos, recipe.demonstrations
+    plan, first_seed = recipe.demonstrations, recipe.tasks[task].first_seed
+    wanted = recipe.tasks[task].demos
     while len(kept) < wanted:
         if tries > 4 * wanted + 20:
             raise RuntimeError(
@@ -103,7 +104,7 @@ def collect_task(
                 f"too few for {wanted} demonstrations"
             )
         rng = np.random.default_rng([recipe.seed, crc32(task.encode()), tries])
-        episode = _play(env, task, plan.first_seed + tries, plan, rng)
+        episode = _play(env, task, first_seed + tries, plan, rng)
         tries += 1
         if episode is not None:
             kept.append(episode)

@@ -25,6 +25,9 @@ class TaskPlan(_Frozen):
 
     Attributes:
         demos: scripted demonstrations to collect.
+        first_seed: seed of the first try; the next tries count up from it. Tasks that share a
+            scene start apart, because one seed gives them one scene, and a policy that saw few
+            scenes learns them by heart.
         weight: how often it is drawn, relative to the other tasks.
         late_weight: the same after the schedule's first restart; by default nothing changes.
         prompts: what it may be called in training; the first is the benchmark's own instruction.
@@ -33,6 +36,7 @@ class TaskPlan(_Frozen):
     """
 
     demos: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
     weight: float = Field(default=1.0, gt=0)
     late_weight: float | None = Field(default=None, gt=0)
     prompts: tuple[str, ...] = Field(min_length=1)
@@ -56,7 +60,6 @@ class DemoPlan(_Frozen):
     """How demonstrations are collected.
 
     Attributes:
-        first_seed: seed of the first try of every task; the next tries count up from it.
         max_steps: a try that has not succeeded by then is thrown away.
         steps_after_success: how long the expert goes on once it succeeded.
         frame_every: a picture is kept every so many steps; actions are kept at every step.
@@ -66,7 +69,6 @@ class DemoPlan(_Frozen):
         landmarks: things whose place is kept beside each picture, by their `scene_state` names.
     """
 
-    first_seed: int = 0
     max_steps: int = 250
     steps_after_success: int = 5
     frame_every: int = Field(default=2, ge=1)
@@ -129,6 +131,7 @@ class Recipe(_Frozen):
         content = {
             "task": task,
             "demos": self.tasks[task].demos,
+            "first_seed": self.tasks[task].first_seed,
             "benchmark": self.benchmark.model_dump(mode="json"),
             "plan": self.demonstrations.model_dump(mode="json"),
             "seed": self.seed,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from vlascope.conformance.adapter_subject import AdapterSubject, apart, count_hooks
 from vlascope.conformance.results import fail
 from vlascope.hooks import Firing, HookPoint
-from vlascope.interventions import Intervention, RandomDirection, ZeroAblate
+from vlascope.interventions import Intervention, ZeroAblate
 from vlascope.types import FloatArray
 
 __all__ = ["CHECKS"]
@@ -74,6 +75,22 @@ class _DeliberateError(Exception):
     pass
 
 
+class _Push(Intervention):
+    """A random direction of some times each token's norm, or of that length where it is zero."""
+
+    kind: ClassVar[str] = "_push"
+    strength: float
+
+    def edit(self, activation: Tensor, firing: Firing) -> Tensor:
+        """Shift every token by a direction of its own."""
+        norm = activation.float().norm(dim=-1, keepdim=True)
+        generator = torch.Generator().manual_seed(0)
+        direction = torch.randn(activation.shape, generator=generator).to(norm)
+        direction = direction / direction.norm(dim=-1, keepdim=True)
+        pushed = self.strength * torch.where(norm == 0, 1.0, norm) * direction
+        return activation + pushed.to(activation.dtype)
+
+
 class _Raise(Intervention):
     """An edit that fails."""
 
@@ -86,7 +103,7 @@ class _Raise(Intervention):
 def _moves(subject: AdapterSubject, point: HookPoint, before: FloatArray) -> bool:
     """Exact inequality, at growing strengths: discrete actions need a large push."""
     for strength in _STRENGTHS:
-        with subject.adapter.intervene(RandomDirection(at=(str(point),), strength=strength)):
+        with subject.adapter.intervene(_Push(at=(str(point),), strength=strength)):
             if apart(subject.act(), before) != 0:
                 return True
     return False

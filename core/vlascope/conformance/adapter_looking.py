@@ -44,7 +44,7 @@ def points_fire_as_declared(subject: AdapterSubject) -> None:
         pathway = adapter.info.pathway(point.pathway)
         if pathway.calls_per_chunk not in (None, len(firings)) or not firings:
             fail(f"{point} fired {len(firings)} times, declared are {pathway.calls_per_chunk}")
-        width = pathway.width_at(point.site)
+        width = pathway.width_at(point.site, point.layer)
         for row in (row for firing in firings for row in firing.rows):
             if row.ndim != 2 or (width is not None and row.shape[1] != width):
                 fail(

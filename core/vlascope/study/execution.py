@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
 from pydantic import ValidationError
 
-from vlascope import plugins
 from vlascope.errors import DiskFull, EditMisfired, VlascopeError
 from vlascope.records import EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
@@ -106,9 +104,12 @@ class Outcome:
 
 def load_policy(choice: PolicyChoice) -> VLAAdapter:
     """The policy a study chose, loaded."""
-    cls = plugins.adapter_class(choice.adapter)
-    return cls.from_pretrained(
-        choice.checkpoint, device=choice.device, dtype=getattr(torch, choice.dtype)
+    return load(
+        choice.adapter,
+        choice.checkpoint,
+        device=choice.device,
+        dtype=choice.dtype,
+        **choice.options,
     )
 
 

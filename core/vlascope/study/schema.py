@@ -46,10 +46,16 @@ class Strict(BaseModel):
 
 
 class PolicyChoice(Strict):
-    """Which weights act: a registered adapter, its checkpoint, and where they are computed."""
+    """Which weights act: a registered adapter, its checkpoint, and where they are computed.
+
+    Attributes:
+        checkpoint: a hub id, a folder, a bundled name, or `tiny` (`tiny-SEED`) for random weights.
+        options: what else the adapter's `from_pretrained` takes.
+    """
 
     adapter: str
     checkpoint: str
+    options: dict[str, Any] = Field(default_factory=dict)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
