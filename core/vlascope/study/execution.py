@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pydantic import ValidationError
 
 from vlascope.errors import DiskFull, EditMisfired, VlascopeError
+from vlascope.loading import load
 from vlascope.records import EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
 from vlascope.study.design import Design, design
