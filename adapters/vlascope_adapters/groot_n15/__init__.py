@@ -1,0 +1,1 @@
+"""N1.5: being written."""

@@ -1,0 +1,1 @@
+"""OpenVLA: being written."""
