@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 import torchvision
+from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
@@ -20,9 +21,9 @@ from vlascope.taps import InputTap, OutputTap, Tap, TokenTap, block_points, sing
 from vlascope.types import Observation
 from vlascope_adapters.lerobot import tiny
 from vlascope_adapters.lerobot.checkpoint import Processors
-from vlascope_adapters.lerobot.policy import LeRobotAdapter
+from vlascope_adapters.lerobot.policy import STATE, LeRobotAdapter
 
-__all__ = ["ACTAdapter"]
+__all__ = ["ACTAdapter", "at_real_size"]
 
 _seq_first = partial(OutputTap, seq_first=True)
 
@@ -181,6 +182,20 @@ class ACTAdapter(LeRobotAdapter):
     @classmethod
     def _prepare(cls, config: Any, folder: Any, dtype: torch.dtype) -> None:
         config.pretrained_backbone_weights = None  # they come with the checkpoint
+
+
+def at_real_size() -> Any:
+    """The published configuration (one arm pair, four cameras) on the meta device: shapes only."""
+    picture = PolicyFeature(FeatureType.VISUAL, (3, 480, 640))
+    joints = PolicyFeature(FeatureType.STATE, (14,))
+    config = ACTConfig(
+        input_features={f"observation.images.cam{i}": picture for i in range(4)} | {STATE: joints},
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (14,))},
+        pretrained_backbone_weights=None,
+        device="cpu",
+    )
+    with torch.device("meta"):
+        return ACTPolicy(config)
 
 
 def _channels(stage: nn.Module) -> int:
