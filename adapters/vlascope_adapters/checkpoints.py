@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vlascope.errors import CorruptFile, FileMissing
+from vlascope.errors import CorruptFile, DiskFull, FileMissing, VlascopeError
 
 __all__ = ["WEIGHTS", "digest", "fetch", "load_exactly", "read_json", "read_tensors"]
 
 WEIGHTS = "model.safetensors"
 _SHOWN = 5
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def fetch(checkpoint: str, wanted: Sequence[str], *, revision: str | None = None) -> Path:
@@ -26,41 +31,29 @@ def fetch(checkpoint: str, wanted: Sequence[str], *, revision: str | None = None
     Downloads go through huggingface_hub, which keeps what it has and resumes what it had begun.
 
     Raises:
-        FileMissing: no such folder or repository, no access, or no network; says what to do.
+        FileMissing: no such folder, repository or revision, no access, no network, or no
+            huggingface_hub; says what to do.
+        DiskFull: there is no room for the download.
     """
     folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
+    if checkpoint and folder.is_dir():
         return folder
-    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+    if checkpoint.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(checkpoint):
         raise FileMissing(
             f"{checkpoint!r} is neither a folder here nor a hub id (OWNER/NAME); "
             "give the folder that holds config.json, or the id"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise FileMissing(
+            f"there is no folder {checkpoint!r} here, and fetching it from the hub needs "
+            "`pip install huggingface_hub`"
+        ) from error
     try:
         found = snapshot_download(checkpoint, revision=revision, allow_patterns=list(wanted))
-    except GatedRepoError as error:
-        raise FileMissing(
-            f"{checkpoint} is gated: accept its terms at https://huggingface.co/{checkpoint}, then "
-            "`hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise FileMissing(
-            f"the hub has no {checkpoint!r} (or it is private: `hf auth login`); check the name"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise FileMissing(
-            f"{checkpoint} could not be downloaded and is not cached ({type(error).__name__}); "
-            f"run this again with a network, or `hf download {checkpoint}` elsewhere and "
-            "give the folder"
-        ) from error
+    except Exception as error:
+        raise _not_fetched(checkpoint, revision, error) from error
     return Path(found)
 
 
@@ -76,7 +69,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         there = sorted(p.name for p in folder.iterdir())[:12]
         raise FileMissing(f"{folder} has no {name} (there is: {', '.join(there) or 'nothing'})")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CorruptFile(f"{path} is not JSON ({error}); download it again") from error
     if not isinstance(content, dict):
@@ -95,7 +88,7 @@ def read_tensors(folder: Path, name: str = WEIGHTS) -> dict[str, Tensor]:
         return _read(folder / name)
     index = folder / f"{name}.index.json"
     if index.is_file():
-        shards = sorted(set(read_json(folder, index.name)["weight_map"].values()))
+        shards = _shards(folder, index.name)
         missing = [shard for shard in shards if not (folder / shard).is_file()]
         if missing:
             raise FileMissing(f"{folder} lacks {', '.join(missing)}, which {index.name} names")
@@ -106,7 +99,11 @@ def read_tensors(folder: Path, name: str = WEIGHTS) -> dict[str, Tensor]:
             f"{folder} has {name} in pickle form only ({', '.join(pickles[:3])}), which can run "
             "code when read; convert it with safetensors.torch.save_file and try again"
         )
-    raise FileMissing(f"{folder} has no {name} and no {name}.index.json: the weights are missing")
+    others = sorted(p.name for p in folder.glob("*.safetensors"))
+    raise FileMissing(
+        f"{folder} has no {name} and no {name}.index.json: the weights are missing"
+        + (f" (there is {', '.join(others[:3])})" if others else "")
+    )
 
 
 def load_exactly(model: nn.Module, tensors: Mapping[str, Tensor], source: object) -> None:
@@ -115,14 +112,17 @@ def load_exactly(model: nn.Module, tensors: Mapping[str, Tensor], source: object
     Parameters that share their memory count as one: any of their names will do.
 
     Raises:
-        CorruptFile: names or shapes differ; the message shows the first differences.
+        CorruptFile: names or shapes differ, or parameters that share their memory are given
+            unequal values; the message shows the first differences.
     """
     own = model.state_dict()
     given = dict(tensors)
     missing: list[str] = []
+    unequal: list[str] = []
     for group in _sharing(own):
         there = [name for name in group if name in given]
         missing.extend(group if not there else ())
+        unequal.extend(f"{there[0]} = {n}" for n in there[1:] if not _equal(given, there[0], n))
         given.update({name: given[there[0]] for name in group if there})
     extra = sorted(set(given) - set(own))
     wrong = [
@@ -130,12 +130,12 @@ def load_exactly(model: nn.Module, tensors: Mapping[str, Tensor], source: object
         for name, tensor in own.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    if missing or extra or wrong:
+    if missing or extra or wrong or unequal:
         raise CorruptFile(
             f"the weights of {source} are not those of {type(model).__name__} as its config "
             f"describes it: {_first(missing, 'missing')}{_first(extra, 'unexpected')}"
-            f"{_first(wrong, 'of another shape')}nothing was loaded. Is it a checkpoint of "
-            "another architecture, or half of one?"
+            f"{_first(wrong, 'of another shape')}{_first(unequal, 'shared but unequal')}nothing "
+            "was loaded. Is it a checkpoint of another architecture, or half of one?"
         )
     model.load_state_dict(given, strict=True)
 
@@ -154,14 +154,60 @@ def digest(model: nn.Module, *more: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
+def _shards(folder: Path, index: str) -> list[str]:
+    """The files that an index of shards names."""
+    places = read_json(folder, index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(p, str) for p in places.values()):
+        raise CorruptFile(f"{folder / index} has no weight_map of file names; download it again")
+    return sorted(set(places.values()))
+
+
+def _not_fetched(checkpoint: str, revision: str | None, error: Exception) -> VlascopeError:
+    """Why the hub client gave up, in our words. What a broken connection raises varies."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        return FileMissing(
+            f"{checkpoint} is gated: accept its terms at https://huggingface.co/{checkpoint}, then "
+            "`hf auth login`"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return FileMissing(
+            f"there is no folder {checkpoint!r} here, and the hub has no {checkpoint!r} (or it is "
+            "private: `hf auth login`); check the name"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return FileMissing(f"the hub has {checkpoint}, but no revision {revision!r} of it")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return DiskFull(errno.ENOSPC, f"no room to download {checkpoint}; free some, run again")
+    reason = str(error).strip().partition("\n")[0]
+    return FileMissing(
+        f"there is no folder {checkpoint!r} here, and it could not be downloaded and is not cached "
+        f"({type(error).__name__}: {reason}); run this again with a network, or `hf download "
+        f"{checkpoint}` elsewhere and give the folder"
+    )
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
+        remedy = "run `git lfs pull`" if _is_pointer(path) else "download it again"
         raise CorruptFile(
-            f"{path} is truncated or not a safetensors file ({error}); download it again"
+            f"{path} is truncated or not a safetensors file ({error}); {remedy}"
         ) from error
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether git left a git-lfs pointer in the place of the weights."""
+    with suppress(OSError), path.open("rb") as opened:
+        return opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+    return False
 
 
 def _sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
@@ -172,6 +218,11 @@ def _sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
         meta = tensor.device.type == "meta"
         groups.setdefault(name if meta else memory, []).append(name)
     return list(groups.values())
+
+
+def _equal(tensors: Mapping[str, Tensor], one: str, other: str) -> bool:
+    a, b = tensors[one], tensors[other]
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _first(names: Iterable[str], what: str) -> str:

@@ -51,7 +51,14 @@ class Robot:
         return replace(self, cameras=cameras)
 
     def without(self, *cameras: str) -> Robot:
-        """The same robot with some cameras covered."""
+        """The same robot with some cameras covered.
+
+        Raises:
+            UnknownName: it has no camera of that name.
+        """
+        for camera in cameras:
+            if camera not in self.cameras:
+                raise unknown_name(f"camera of robot {self.name!r}", camera, self.cameras)
         left = {name: spec for name, spec in self.cameras.items() if name not in cameras}
         return replace(self, cameras=left)
 
@@ -93,15 +100,18 @@ class Robot:
         """One camera's picture, uint8 (height, width, 3).
 
         Raises:
-            ValueError: it is missing or of another size than the policy was trained on.
+            ValueError: it is missing, no uint8, or of another size than the policy was trained on.
         """
         spec = self.cameras[camera]
         picture = observation.images.get(camera)
-        if picture is None or picture.shape != (spec.height, spec.width, 3):
-            found = {name: image.shape for name, image in observation.images.items()}
+        wanted = ("uint8", (spec.height, spec.width, 3))
+        if picture is None or (picture.dtype.name, picture.shape) != wanted:
+            found = {
+                name: (image.dtype.name, image.shape) for name, image in observation.images.items()
+            }
             raise ValueError(
-                f"robot {self.name!r} looks at {camera!r}, ({spec.height}, {spec.width}, 3); the "
-                f"observation has {found}: set the benchmark's camera options"
+                f"robot {self.name!r} looks at {camera!r}, {wanted}; the observation has {found}: "
+                "set the benchmark's camera options"
             )
         return picture
 
