@@ -103,11 +103,11 @@ class LeRobotAdapter(VLAAdapter):
         chosen = robot_for(robot, hints(folder, checkpoint))
         config.device = device
         cls._prepare(config, folder, dtype)
+        processors = load_processors(config, folder, checkpoint, device=device, tokenizer=tokenizer)
         with cls._building(config):
             policy = get_policy_class(cls.kind)(config)
         load_exactly(policy, cls._renamed(read_tensors(folder)), checkpoint)
-        policy.to(device=device, dtype=dtype)
-        processors = load_processors(config, folder, checkpoint, device=device, tokenizer=tokenizer)
+        cls._place(policy, device, dtype)
         return cls(policy, processors, chosen, checkpoint)
 
     @abstractmethod
@@ -177,6 +177,11 @@ class LeRobotAdapter(VLAAdapter):
     def _building(cls, config: Any) -> AbstractContextManager[Any]:
         """What has to hold while upstream builds the network."""
         return nullcontext()
+
+    @classmethod
+    def _place(cls, policy: Any, device: str, dtype: torch.dtype) -> None:
+        """Move a policy and its weights' type, but for parts that upstream keeps in another."""
+        policy.to(device=device, dtype=dtype)
 
     @classmethod
     def _renamed(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
