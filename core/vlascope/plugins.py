@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points, requires
+from importlib.metadata import EntryPoint, entry_points, metadata
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,18 +186,33 @@ def _collect(entry: EntryPoint) -> dict[Kind, list[Registered]]:
 
 
 def _remedy(entry: Registered, error: Exception) -> str:
-    """Which extras of the plugin's distribution would bring the module that is missing."""
-    missing = getattr(error, "name", None)
-    if not missing or not entry.distribution:
+    """Which extra of the plugin's distribution would bring the module that is missing.
+
+    The extra that goes by the plugin's own name, else those that require the missing package.
+    """
+    top = (getattr(error, "name", None) or "").partition(".")[0]
+    if not top or not entry.distribution or top == entry.target.partition(".")[0]:
         return ""
-    top = missing.partition(".")[0].lower().replace("_", "-")
-    wanted = re.compile(rf"{re.escape(top)}(?![\w-]).*extra\s*==\s*['\"](?P<extra>[\w-]+)")
-    found = [wanted.match(line) for line in requires(entry.distribution) or ()]
-    extras = sorted({match["extra"] for match in found if match} - {"all"})
+    about = metadata(entry.distribution)
+    extras = set(about.get_all("Provides-Extra") or ())
+    if entry.plugin in extras:
+        extras = {entry.plugin}
+    else:
+        extras &= set(_extras_requiring(top, about.get_all("Requires-Dist") or ()))
+    extras = extras - {"all"} or extras
     if not extras:
         return ""
-    choices = " or ".join(f"'{entry.distribution}[{extra}]'" for extra in extras)
+    choices = " or ".join(f"'{entry.distribution}[{extra}]'" for extra in sorted(extras))
     return f"; install it with `pip install {choices}`"
+
+
+def _extras_requiring(package: str, requirements: Iterable[str]) -> Iterator[str]:
+    """Extras that name the package themselves (`timm>=1.0; extra == 'vision'`)."""
+    name = re.escape(package.lower()).replace("_", "[-_.]")
+    wanted = re.compile(rf"{name}(?![\w.-]).*extra\s*==\s*['\"](?P<extra>[\w.-]+)", re.IGNORECASE)
+    for requirement in requirements:
+        if found := wanted.match(requirement):
+            yield found["extra"]
 
 
 def _add(known: dict[str, Registered], new: Registered, kind: Kind) -> None:

@@ -119,6 +119,19 @@ def test_check_says_when_a_name_is_of_the_other_kind(vlascope):
     assert "--benchmark" in err
 
 
+def test_check_names_the_extra_that_an_adapter_needs(vlascope, monkeypatch, tmp_path):
+    (tmp_path / "needs_an_extra.py").write_text("import metaworld_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = plugins.Registered("far", "needs_an_extra:Far", "metaworld", "", "vlascope")
+    found = {**plugins.registry(), "adapters": {"far": entry}}
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    code, out, err = vlascope("check", "far")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: adapter 'far' of plugin 'metaworld'")
+    assert "install it with `pip install 'vlascope[metaworld]'`" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("command", ["list", "check"])
 def test_help_has_examples(vlascope, command):
     code, out, _ = vlascope(command, "--help")

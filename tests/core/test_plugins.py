@@ -33,12 +33,12 @@ IMPORT_ERROR = "import a_package_that_is_not_there"
 def install(tmp_path, monkeypatch):
     """Install a real distribution: a module, and dist-info with an entry point."""
 
-    def installed(source, name="parrot"):
+    def installed(source, name="parrot", *, requires=()):
         (tmp_path / f"{name}_plugin.py").write_text(dedent(source))
         info = tmp_path / f"{name}_plugin-1.0.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n"
+            f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n" + "\n".join(requires)
         )
         (info / "entry_points.txt").write_text(f"[vlascope]\n{name} = {name}_plugin\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -64,6 +64,58 @@ def test_a_target_that_does_not_import_names_its_plugin(install):
         ImportError, match=r"plugin 'parrot' points at 'parrot_plugin.heavy:Parrot'"
     ):
         plugins.adapter_class("parrot")
+
+
+EXTRAS = (
+    "Provides-Extra: all",
+    "Provides-Extra: seeing",
+    "Provides-Extra: talking",
+    "Requires-Dist: no_such_beak",
+    "Requires-Dist: no-such-voice[deep]==0.6; extra == 'talking'",
+    "Requires-Dist: no-such-voice[deep]==0.6; extra == 'all'",
+    "Requires-Dist: no-such-voice-box; extra == 'seeing'",
+    'Requires-Dist: no_such_eye>=1,<2; python_version >= "3" and extra == "seeing"',
+    "Requires-Dist: no_such_eye; extra == 'talking'",
+    "Requires-Dist: no_such_tail; extra == 'all'",
+)
+MISSING = {
+    "no_such_voice.deep": "`pip install 'parrot-plugin[talking]'`",
+    "no_such_voice_box": "`pip install 'parrot-plugin[seeing]'`",
+    "no_such_eye": "`pip install 'parrot-plugin[seeing]' or 'parrot-plugin[talking]'`",
+    "no_such_tail": "`pip install 'parrot-plugin[all]'`",
+    "no_such_beak": None,
+    "no_such_claw": None,
+}
+
+
+@pytest.mark.parametrize(("module", "remedy"), MISSING.items(), ids=MISSING)
+def test_a_target_that_needs_an_extra_names_it(install, tmp_path, module, remedy):
+    install(GOOD.replace("parrot_plugin.heavy", "parrot_heavy"), requires=EXTRAS)
+    (tmp_path / "parrot_heavy.py").write_text(f"import {module}\n")
+    with pytest.raises(ImportError, match=f"No module named '{module.split('.')[0]}'") as caught:
+        plugins.adapter_class("parrot")
+    said = str(caught.value)
+    assert (f"; install it with {remedy}" in said) if remedy else ("pip install" not in said)
+
+
+def test_the_extra_of_the_plugins_own_name_is_named_first(install, tmp_path):
+    """Also where another package is missed first than the one that the extra names."""
+    install(GOOD.replace("parrot_plugin.heavy", "parrot_heavy"), requires=(
+        "Provides-Extra: parrot", "Requires-Dist: no-such-voice; extra == 'parrot'",
+        "Provides-Extra: other", "Requires-Dist: no-such-wing; extra == 'other'",
+    ))  # fmt: skip
+    (tmp_path / "parrot_heavy.py").write_text("import no_such_wing\n")
+    with pytest.raises(
+        ImportError, match=r"install it with `pip install 'parrot-plugin\[parrot\]'"
+    ):
+        plugins.adapter_class("parrot")
+
+
+def test_a_plugin_that_misses_a_module_of_its_own_is_no_matter_of_extras(install):
+    install(GOOD, requires=("Provides-Extra: parrot",))
+    with pytest.raises(ImportError, match=r"parrot_plugin") as caught:
+        plugins.adapter_class("parrot")
+    assert "pip install" not in str(caught.value)
 
 
 BROKEN = {
@@ -102,11 +154,20 @@ def test_first_party_plugins_come_through_the_same_door():
 
 
 @pytest.mark.parametrize("kind", ["adapters", "benchmarks", "interventions"])
-def test_everything_registered_resolves_to_its_name(kind):
+def test_everything_registered_resolves_to_its_name_or_names_its_extra(kind):
     for name in plugins.registry()[kind]:
-        if name != "metaworld":
-            target = plugins.load(kind, name)
-            assert name in (getattr(target, "name", None), getattr(target, "kind", None))
+        found = resolved(kind, name)
+        if isinstance(found, str):
+            assert "install it with `pip install 'vlascope[" in found
+        else:
+            assert name in (getattr(found, "name", None), getattr(found, "kind", None))
+
+
+def resolved(kind, name):
+    try:
+        return plugins.load(kind, name)
+    except ImportError as error:
+        return str(error)
 
 
 def test_an_unknown_name_lists_near_matches():
