@@ -125,7 +125,7 @@ class ResidualTap:
 
         def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor | None:
             new = edit(before[0] + output)
-            return None if new is None else new - before[0]
+            return None if new is None else (new - before[0]).to(output.dtype)
 
         return [
             model.get_submodule(self.stream).register_forward_pre_hook(remember),

@@ -74,6 +74,22 @@ def test_the_residual_is_written_skip_connection_included(net, x):
     torch.testing.assert_close(net(x), net.head(2 * target))
 
 
+def test_a_branch_keeps_its_type_when_the_stream_has_a_wider_one(x):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.branch = nn.Identity(), nn.Linear(4, 4).to(torch.bfloat16)
+
+        def forward(self, x):
+            out = self.branch(self.norm(x).to(torch.bfloat16))
+            assert out.dtype == torch.bfloat16
+            return x + out
+
+    net, target = Mixed(), torch.randn_like(x)
+    ResidualTap("norm", "branch").attach(net, lambda _: target)
+    torch.testing.assert_close(net(x), target, atol=0.02, rtol=0.02)
+
+
 def test_a_tuple_keeps_its_other_items(net, x):
     OutputTap("pair", item=0).attach(net, torch.zeros_like)
     torch.testing.assert_close(net(x), net.head(2 * (x + net.branch(net.norm(x)))))

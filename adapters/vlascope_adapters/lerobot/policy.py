@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from lerobot.policies.factory import get_policy_class
+from lerobot.processor import DeviceProcessorStep
 from torch import Tensor
 
 from vlascope.adapter import AdapterInfo, VLAAdapter
@@ -103,16 +104,27 @@ class LeRobotAdapter(VLAAdapter):
         chosen = robot_for(robot, hints(folder, checkpoint))
         config.device = device
         cls._prepare(config, folder, dtype)
+        tokenizer = cls._tokenizer(config, folder, tokenizer)
         processors = load_processors(config, folder, checkpoint, device=device, tokenizer=tokenizer)
+        tensors = cls._renamed(read_tensors(folder))
         with cls._building(config):
             policy = get_policy_class(cls.kind)(config)
-        load_exactly(policy, cls._renamed(read_tensors(folder)), checkpoint)
-        cls._place(policy, device, dtype)
+        cls._place(policy, device, dtype)  # first: what is loaded is not rounded on the way
+        load_exactly(policy, tensors, checkpoint)
         return cls(policy, processors, chosen, checkpoint)
 
     @abstractmethod
     def pathways(self) -> tuple[Pathway, ...]:
         """The stacks of blocks, read off `self.config` and `self.model`."""
+
+    def to(self, *, device: str, dtype: torch.dtype) -> None:
+        """Run somewhere else, with weights of another type, pipelines and noise included."""
+        self._place(self.model, device, dtype)
+        self.config.device = device
+        for step in self.processors.before.steps:
+            if isinstance(step, DeviceProcessorStep):
+                step.device = device
+                step.__post_init__()
 
     def predict_chunk(
         self, observations: Sequence[Observation], *, generators: Sequence[torch.Generator]
@@ -177,6 +189,11 @@ class LeRobotAdapter(VLAAdapter):
     def _building(cls, config: Any) -> AbstractContextManager[Any]:
         """What has to hold while upstream builds the network."""
         return nullcontext()
+
+    @classmethod
+    def _tokenizer(cls, config: Any, folder: Any, tokenizer: str | None) -> str | None:
+        """Where the tokenizer is (None: where the checkpoint says); may point the config there."""
+        return tokenizer
 
     @classmethod
     def _place(cls, policy: Any, device: str, dtype: torch.dtype) -> None:
