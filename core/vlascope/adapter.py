@@ -141,6 +141,10 @@ class VLAAdapter(ABC):
             session.finish()
         return chunk
 
+    def to(self, *, device: str, dtype: torch.dtype) -> None:
+        """Run somewhere else, with weights of another type."""
+        self.model.to(device=device, dtype=dtype)
+
     def act(
         self, observation: Observation, *, generator: torch.Generator | None = None
     ) -> FloatArray:

@@ -54,7 +54,7 @@ def load(
     if options:
         raise InvalidName(f"{checkpoint!r} weights take no options; got {sorted(options)}")
     policy = cls.tiny(int(found[1] or 0))
-    policy.model.to(device=device, dtype=kind)
+    policy.to(device=device, dtype=kind)
     return policy
 
 
