@@ -80,7 +80,6 @@ class Batches:
         counts = torch.tensor([len(demos[task].frames) for task in tasks])
         self._counts, self._starts = counts, counts.cumsum(0) - counts
         self._weights = torch.tensor([plan.weight for plan in plans])
-        self._late_weights = torch.tensor([plan.late_weight or plan.weight for plan in plans])
         self._scene_decides = torch.tensor([plan.scene_decides for plan in plans])
         self._prompts, self._prompt_counts = _prompt_table(tokenizer, [p.prompts for p in plans])
 
@@ -88,9 +87,7 @@ class Batches:
         """One worker's share of the batch of one training step."""
         g = generator_for(self.recipe.seed, 1 + step * workers + rank)
         size = self.recipe.schedule.batch // workers
-        late = step >= min(self.recipe.schedule.restarts, default=step + 1)
-        weights = self._late_weights if late else self._weights
-        task = torch.multinomial(weights, size, replacement=True, generator=g)
+        task = torch.multinomial(self._weights, size, replacement=True, generator=g)
         row = self._starts[task] + (torch.rand(size, generator=g) * self._counts[task]).long()
         which = (torch.rand(size, generator=g) * self._prompt_counts[task]).long()
         spoken, words = self._speak(self._prompts[task, which], self._scene_decides[task], g)

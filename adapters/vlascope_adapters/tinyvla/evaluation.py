@@ -16,7 +16,7 @@ from vlascope_adapters.tinyvla.adapter import TinyVLAAdapter
 
 __all__ = ["FIRST_SEED", "SUCCESS", "SuccessTable", "TaskSuccess", "evaluate"]
 
-FIRST_SEED = 6000
+FIRST_SEED = 7000
 """Neither the demonstrations nor the choice of when to stop training has seen these seeds."""
 SUCCESS = "success.json"
 

@@ -29,7 +29,6 @@ class TaskPlan(_Frozen):
             scene start apart, because one seed gives them one scene, and a policy that saw few
             scenes learns them by heart.
         weight: how often it is drawn, relative to the other tasks.
-        late_weight: the same after the schedule's first restart; by default nothing changes.
         prompts: what it may be called in training; the first is the benchmark's own instruction.
         scene_decides: the first picture alone tells what to do, so that an empty instruction is
             a fair training example. Never set where another task starts from the same picture.
@@ -38,7 +37,6 @@ class TaskPlan(_Frozen):
     demos: int = Field(ge=1)
     first_seed: int = Field(default=0, ge=0)
     weight: float = Field(default=1.0, gt=0)
-    late_weight: float | None = Field(default=None, gt=0)
     prompts: tuple[str, ...] = Field(min_length=1)
     scene_decides: bool = False
 
@@ -78,15 +76,9 @@ class DemoPlan(_Frozen):
 
 
 class Schedule(_Frozen):
-    """How the network is fitted; counted in steps, so that it does not depend on the machine.
-
-    Attributes:
-        restarts: steps at which the learning rate starts over at half its height (warm restarts,
-            Loshchilov & Hutter 2017, arXiv:1608.03983).
-    """
+    """How the network is fitted; counted in steps, so that it does not depend on the machine."""
 
     steps: int = Field(ge=1)
-    restarts: tuple[int, ...] = ()
     batch: int = Field(default=128, ge=1)
     learning_rate: float = 1.2e-3
     warmup: int = 200

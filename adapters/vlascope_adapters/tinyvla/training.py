@@ -159,11 +159,7 @@ def _progress(step: int, found: Losses) -> Progress:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, then a cosine down to 3 %; each restart begins again at half the height."""
-    bounds = (0, *schedule.restarts, schedule.steps)
-    start = max(bound for bound in bounds[:-1] if bound <= step)
-    end = min(bound for bound in bounds[1:] if bound > start)
-    peak = schedule.learning_rate * (1.0 if start == 0 else 0.5)
-    warm = min(1.0, (step - start + 1) / schedule.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * (step - start) / (end - start)))
-    return peak * warm * (_FLOOR + (1 - _FLOOR) * cosine)
+    """Linear warm-up, then a cosine down to 3 %."""
+    warm = min(1.0, (step + 1) / schedule.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
+    return schedule.learning_rate * warm * (_FLOOR + (1 - _FLOOR) * cosine)
