@@ -161,6 +161,22 @@ def test_attention_is_what_upstream_computes(policy, rows, monkeypatch):
         prefix = seen.stack("vlm.0.attn_probs").shape[-1]
         own = policy.config.chunk_size if layer % 2 == 0 else 0
         assert here.shape[-1] == prefix + own
+        ahead = torch.ones(policy.config.chunk_size, own).triu(1).bool()
+        assert (here[..., prefix:][..., ahead] == 0).all()
+
+
+def test_nothing_of_the_prefix_attends_to_the_state_or_to_padding(policy, rows):
+    spans = policy.token_spans(rows)["vlm"]
+    with policy.record("*.attn_probs") as seen:
+        policy.infer(rows)
+    for row, span in enumerate(spans):
+        padding = span["padding"] if "padding" in span else slice(0, 0)
+        for point in seen:
+            for captured in seen[point]:
+                assert (captured.rows[row][..., padding][:, span["image.corner2"]] == 0).all()
+                if point.pathway == "vlm":
+                    before = captured.rows[row][:, : span["instruction"].stop]
+                    assert (before[..., span["state"]] == 0).all()
 
 
 def test_attention_can_be_written_and_upstream_gets_its_methods_back(policy, rows):

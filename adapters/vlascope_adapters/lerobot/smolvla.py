@@ -26,13 +26,7 @@ _LOOP = "model.vlm_with_expert"
 _VISION = f"{_LOOP}.vlm.model.vision_model"
 _LANGUAGE = f"{_LOOP}.vlm.model.text_model"
 _EXPERT = f"{_LOOP}.lm_expert"
-_FLOAT32 = (
-    "state_proj",
-    "action_in_proj",
-    "action_time_mlp_in",
-    "action_time_mlp_out",
-    "action_out_proj",
-)
+_BACKBONE_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
 
 _VISION_SITES: Mapping[str, Callable[[str], Tap]] = {
     "resid_pre": InputTap,
@@ -280,10 +274,6 @@ class SmolVLAAdapter(LeRobotAdapter):
 
     @classmethod
     def _place(cls, policy: Any, device: str, dtype: torch.dtype) -> None:
-        """The projections around both stacks stay in float32: upstream gives them float32."""
-        policy.to(device=device, dtype=dtype)
-        for name in _FLOAT32:
-            getattr(policy.model, name).float()
-
-
-_BACKBONE_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
+        """The projections around the stacks stay in float32: upstream gives them float32."""
+        policy.to(device=device)
+        policy.model.vlm_with_expert.to(dtype=dtype)

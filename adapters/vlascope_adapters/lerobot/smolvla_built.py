@@ -129,13 +129,18 @@ def write_backbone(folder: Path, sizes: Mapping[str, Any] = _TINY) -> Path:
     tokenizer = _tokenizer()
     pad = tokenizer.convert_tokens_to_ids(_END)
     side = sizes["vision_config"]["image_size"]
-    SmolVLMConfig(
-        **{**sizes, "text_config": {**sizes["text_config"], "pad_token_id": pad}},
-        image_token_id=tokenizer.convert_tokens_to_ids(_MARKS["image_token"]),
-        pad_token_id=pad,
-        tie_word_embeddings=False,
-    ).save_pretrained(folder)
-    longest = {"size": {"longest_edge": side}, "max_image_size": {"longest_edge": side}}
+    values: dict[str, Any] = {
+        **sizes,
+        "text_config": {**sizes["text_config"], "pad_token_id": pad},
+        "image_token_id": tokenizer.convert_tokens_to_ids(_MARKS["image_token"]),
+        "pad_token_id": pad,
+        "tie_word_embeddings": False,
+    }
+    SmolVLMConfig(**values).save_pretrained(folder)
+    longest: dict[str, Any] = {
+        "size": {"longest_edge": side},
+        "max_image_size": {"longest_edge": side},
+    }
     SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(**longest),
         tokenizer=tokenizer,
