@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from draccus.utils import DecodingError, ParsingError
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
+from safetensors import SafetensorError
 
 from vlascope.errors import CorruptFile, FileMissing, IncompatibleError
 from vlascope_adapters.checkpoints import read_json
@@ -102,13 +102,23 @@ def load_processors(
         before, after = make_pre_post_processors(
             config, pretrained_path=str(folder), preprocessor_overrides=overrides
         )
-    except OSError as error:
-        asked = steps.get("tokenizer_processor", {}).get("config", {}).get("tokenizer_name")
+    except FileNotFoundError as error:
         raise FileMissing(
-            f"{checkpoint} needs the tokenizer {named or asked!r}, which cannot be had here "
-            f"({str(error).splitlines()[0]}). Accept its terms at https://huggingface.co/{asked} "
-            "and `hf auth login` where it is gated, or give a folder with tokenizer=FOLDER"
+            f"the processor files of {checkpoint} are not all there: {error}"
         ) from error
-    except (KeyError, ValueError, json.JSONDecodeError) as error:
+    except (KeyError, OSError, ValueError, SafetensorError) as error:
+        if "'tokenizer_processor'" in str(error):
+            asked = steps["tokenizer_processor"]["config"].get("tokenizer_name")
+            raise _no_tokenizer(checkpoint, named or asked, error.__cause__ or error) from error
         raise CorruptFile(f"the processor files of {checkpoint} do not load: {error}") from error
     return Processors(before, after)
+
+
+def _no_tokenizer(checkpoint: str, name: str, error: BaseException) -> FileMissing:
+    """Upstream says that a step could not be made, and why in the cause of that."""
+    why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return FileMissing(
+        f"{checkpoint} needs the tokenizer {name!r}, which cannot be had here ({why}). Where it is "
+        f"gated, accept its terms at https://huggingface.co/{name} and `hf auth login`; or give "
+        "a folder that holds it with tokenizer=FOLDER"
+    )
