@@ -8,6 +8,9 @@ __all__ = ["register_adapters"]
 
 _ADAPTERS = {
     "act": ("act:ACTAdapter", "ACT: ResNet, encoder, decoder; no language"),
+    "smolvla": ("smolvla:SmolVLAAdapter", "SmolVLA: SmolVLM2 and a flow-matching expert"),
+    "pi0": ("pi:Pi0Adapter", "pi0: PaliGemma and a flow-matching expert; the state is a token"),
+    "pi05": ("pi:Pi05Adapter", "pi0.5: pi0 with the state as text and the time in the norms"),
 }
 
 
