@@ -200,7 +200,7 @@ class GR00TN15Adapter(VLAAdapter):
         }
 
     def unembedding(self) -> tuple[Tensor, Sequence[str]]:
-        """Qwen's output embedding (its input embedding, if tied), and its tokens.
+        """Qwen's output embedding, (vocabulary, width), and its tokens.
 
         The vlm's last `resid_post` is to go through its final norm first.
         """

@@ -20,6 +20,10 @@ __all__ = ["Parts", "read_checkpoint"]
 _KIND = "gr00t_n1_5"
 _FILES = ("*.json", "*.safetensors", "experiment_cfg/*.json")
 _POOLING = "backbone.eagle_model.vision_model.vision_model.head."
+_WORDS = (
+    "backbone.eagle_model.language_model.model.embed_tokens.weight",
+    "backbone.eagle_model.language_model.lm_head.weight",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +60,18 @@ def read_checkpoint(
     folder = fetch(checkpoint, _FILES, revision=revision)
     config = _config(folder, checkpoint)
     robot = read_embodiment(folder, embodiment, data)
-    tensors = read_tensors(folder)
+    tensors = _both_embeddings(read_tensors(folder))
     network = _network(config, eagle, tensors, checkpoint)
     load_exactly(network, tensors, checkpoint)
     return Parts(network, eagle, robot)
+
+
+def _both_embeddings(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with both word embeddings: a checkpoint of a tied model holds one for two."""
+    there = [name for name in _WORDS if name in tensors]
+    if len(there) != 1:
+        return dict(tensors)
+    return {**tensors, **dict.fromkeys(_WORDS, tensors[there[0]])}
 
 
 def _config(folder: Path, checkpoint: str) -> dict[str, Any]:

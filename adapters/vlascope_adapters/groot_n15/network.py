@@ -107,7 +107,8 @@ class _Eagle(nn.Module):
         super().__init__()
         vision = SiglipVisionConfig(**_plain(config["vision_config"]), vision_use_head=pooling)
         make_config, make_model = LANGUAGE_MODELS[config["text_config"]["architectures"][0]]
-        text = make_config(**_plain(config["text_config"]) | {"num_hidden_layers": layers})
+        cut = {"num_hidden_layers": layers, "tie_word_embeddings": False}
+        text = make_config(**_plain(config["text_config"]) | cut)
         vision._attn_implementation = text._attn_implementation = READABLE
         self.vision_model, self.language_model = SiglipVisionModel(vision), make_model(text)
         self.image_token: int = config["image_token_index"]
