@@ -207,5 +207,26 @@ _ALOHA = Robot(
     views={"top": ("cam_high",)},
 )
 
-ROBOTS: Mapping[str, Robot] = {r.name: r for r in (_METAWORLD, _LIBERO, _ALOHA)}
+_REACH = 2.0
+_LIBERO_ABSOLUTE = replace(
+    _LIBERO,
+    name="libero_absolute",
+    # Poses in metres and radians, LIBERO's controller with `use_delta = False`.
+    action=replace(
+        _LIBERO.action,
+        control="ee_absolute",
+        low=(*(-_REACH,) * 3, *(-3.14159,) * 3, -1.0),
+        high=(*(_REACH,) * 3, *(3.14159,) * 3, 1.0),
+    ),
+    # The gripper's site, two columns of the controller's `ee_ori_mat`: not the orientation of
+    # `robot0_eef_quat`, which is the hand's.
+    state={
+        "eef_position": _LIBERO.state["eef_position"],
+        "site_columns": _numbers(("r11", "r21", "r31", "r12", "r22", "r32"), "1"),
+    },
+    # Learned from the wrist's picture as the simulator renders it, upside down.
+    cameras={**_LIBERO.cameras, "wrist": CameraSpec(256, 256, upright=False)},
+)
+
+ROBOTS: Mapping[str, Robot] = {r.name: r for r in (_METAWORLD, _LIBERO, _LIBERO_ABSOLUTE, _ALOHA)}
 """Robots by name; add one's own by passing a `Robot` to `from_pretrained`."""

@@ -135,7 +135,9 @@ def test_the_name_of_a_checkpoint_or_its_dataset_tells_the_robot(hints):
 
 
 def test_names_that_tell_nothing_are_no_guess():
-    with pytest.raises(IncompatibleError, match=r"robot=NAME, one of aloha, libero, metaworld"):
+    with pytest.raises(
+        IncompatibleError, match=r"robot=NAME, one of aloha, libero, libero_absolute"
+    ):
         robot_for(None, ["pi0_base", ""])
 
 
