@@ -102,20 +102,52 @@ def readable(adapter: VLAAdapter) -> dict[HookPoint, tuple[str, bool]]:
 
 
 def nnsight_reading(adapter: VLAAdapter, where: Sequence[tuple[str, bool]]) -> Way:
+    """Reads every call of every module, in the order in which they are computed."""
     from nnsight import NNsight
 
+    fired = firing_order(adapter, dict.fromkeys(where))
     wrapped, nothing = NNsight(Whole(adapter)), torch.zeros(1)
-    envoys = [(envoy(wrapped.model, path), out) for path, out in dict.fromkeys(where)]
+    envoys = {place: envoy(wrapped.model, place[0]) for place in fired}
+    calls = [
+        [(envoys[place], place[1]) for place, times in fired.items() if times > call]
+        for call in range(max(fired.values()))
+    ]
 
-    def once() -> object:
+    def once() -> list[Any]:
         kept: list[Any] = []
         with wrapped.trace(nothing) as tracer:
-            with tracer.iter[:]:
-                for module, is_output in envoys:
-                    kept.append((module.output if is_output else module.input).save())
+            for call, modules in enumerate(calls):
+                with tracer.iter[call]:
+                    for module, is_output in modules:
+                        kept.append((module.output if is_output else module.input).save())
         return kept
 
+    found, wanted = len(once()), sum(fired.values())
+    if found != wanted:
+        raise RuntimeError(f"nnsight read {found} tensors of {adapter.name}, not {wanted}")
     return repeated(once)
+
+
+def firing_order(
+    adapter: VLAAdapter, places: Mapping[tuple[str, bool], None]
+) -> dict[tuple[str, bool], int]:
+    """How often each place is computed in a chunk, ordered by when it first is."""
+    fired: dict[tuple[str, bool], int] = {}
+
+    def count(place: tuple[str, bool]) -> None:
+        fired[place] = fired.get(place, 0) + 1
+
+    handles = []
+    for place in places:
+        module = adapter.model.get_submodule(place[0])
+        if place[1]:
+            handles.append(module.register_forward_hook(lambda *_, at=place: count(at)))
+        else:
+            handles.append(module.register_forward_pre_hook(lambda *_, at=place: count(at)))
+    bare(adapter)()
+    for handle in handles:
+        handle.remove()
+    return fired
 
 
 def repeated(once: Way) -> Way:
