@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("lerobot")
 
 import huggingface_hub.constants
-from lerobot.configs import NormalizationMode
+from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.factory import get_policy_class, make_policy_config
 from safetensors.torch import load_file, save_file
 
@@ -24,20 +24,32 @@ from vlascope_adapters.lerobot import tiny
 from vlascope_adapters.lerobot.pi import Pi0Adapter, Pi05Adapter
 from vlascope_adapters.lerobot.pi_prompts import offline_processors
 from vlascope_adapters.lerobot.pi_sizes import TINY, Sizes, at_real_size, enlivened, sized
+from vlascope_adapters.lerobot.policy import STATE
+from vlascope_adapters.robots import ROBOTS
 
 EMBEDDING = "model.paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
 HEAD = "model.paligemma_with_expert.paligemma.lm_head.weight"
 
 
+LIBERO = ROBOTS["libero"].seen_at(40)
+PICTURE = PolicyFeature(FeatureType.VISUAL, (3, 40, 40))
+
+
 @pytest.fixture(scope="module", params=[Pi0Adapter, Pi05Adapter], ids=lambda cls: cls.name)
 def written(request, tmp_path_factory):
-    """A checkpoint as LIBERO's are: one camera that nothing fills, mean and spread for pi0.5."""
+    """A checkpoint as LIBERO's are: a third camera that nothing fills, mean and spread."""
     cls = request.param
-    folder = tmp_path_factory.mktemp("pi") / f"{cls.kind}_metaworld"
+    folder = tmp_path_factory.mktemp("pi") / f"{cls.kind}_libero"
     modes = {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
+    state, action = PolicyFeature(FeatureType.STATE, (8,)), PolicyFeature(FeatureType.ACTION, (7,))
     config = make_policy_config(
         cls.kind,
-        **tiny.features(),
+        input_features={
+            "observation.images.image": PICTURE,
+            "observation.images.image2": PICTURE,
+            STATE: state,
+        },
+        output_features={"action": action},
         device="cpu",
         image_resolution=(28, 28),
         empty_cameras=1,
@@ -52,7 +64,9 @@ def written(request, tmp_path_factory):
     with tiny.seeded(3), sized(cls.kind, TINY):
         upstream = enlivened(get_policy_class(cls.kind)(config)).eval()
     upstream.save_pretrained(folder)
-    pipelines = offline_processors(config, tiny.statistics(3))
+    numbers = {STATE: torch.arange(8.0), "action": torch.arange(7.0)}
+    statistics = {name: {"mean": n / 9, "std": 1 + n / 4} for name, n in numbers.items()}
+    pipelines = offline_processors(config, statistics)
     tokenizer = next(s for s in pipelines.before.steps if hasattr(s, "input_tokenizer"))
     for pipeline in (pipelines.before, pipelines.after):
         pipeline.save_pretrained(folder)
@@ -69,7 +83,7 @@ def copy(written, tmp_path):
 
 def loaded(checkpoint, **options):
     """At the camera size that the checkpoint was made for."""
-    return checkpoint.cls.from_pretrained(str(checkpoint.folder), robot=tiny.ROBOT, **options)
+    return checkpoint.cls.from_pretrained(str(checkpoint.folder), robot=LIBERO, **options)
 
 
 def acts(policy, network=None):
@@ -88,18 +102,22 @@ def test_a_checkpoint_in_the_hubs_layout_acts_as_the_policy_that_was_saved(writt
     assert named["tokenizer_name"] == "google/paligemma-3b-pt-224"
 
 
-def test_a_camera_that_nothing_fills_is_looked_at_and_named_padding(written):
+def test_cameras_are_looked_at_in_order_and_one_that_nothing_fills_is_padding(written):
     ours = loaded(written)
     seen = [ours.example_observation(0)]
-    with ours.record(["vision.*.resid_post", "vlm.*.resid_post", "vlm.*.attn_probs"]) as cache:
+    with ours.record(["vision.projector", "vlm.0.resid_pre", "vlm.*.attn_probs"]) as cache:
         ours.infer(seen)
-    assert ours.info.pathway("vision").calls_per_chunk == len(cache["vision.0.resid_post"]) == 2
-    assert list(ours.token_spans(seen, call=1)["vision"][0]) == ["padding.empty_camera_0"]
-    spans = ours.token_spans(seen)["vlm"][0]
-    assert list(spans)[:2] == ["image.corner2", "padding.empty_camera_0"]
-    assert spans.n_tokens == cache.stack("vlm.0.resid_post").shape[2]
-    probabilities = cache.stack("vlm.0.attn_probs")[0, 0]
-    assert not probabilities[:, spans["image.corner2"], spans["padding.empty_camera_0"]].any()
+    spans, patches = ours.token_spans(seen)["vlm"][0], cache.stack("vision.projector")[:, 0]
+    pictures = ["image.agentview", "image.wrist", "padding.empty_camera_0"]
+    assert ours.info.pathway("vision").calls_per_chunk == len(patches) == 3
+    assert list(spans)[:3] == pictures
+    assert spans.n_tokens == cache.stack("vlm.0.resid_pre").shape[2]
+    for call, name in enumerate(pictures):
+        assert list(ours.token_spans(seen, call=call)["vision"][0]) == [name]
+        assert torch.equal(cache.stack("vlm.0.resid_pre")[0, 0, spans[name]], patches[call])
+    looked_at = cache.stack("vlm.0.attn_probs")[0, 0, :, : spans["image.wrist"].stop]
+    assert looked_at[..., spans["image.wrist"]].all()
+    assert not looked_at[..., spans["padding.empty_camera_0"]].any()
 
 
 def test_bfloat16_keeps_in_float32_what_upstream_keeps(written):
@@ -223,11 +241,11 @@ def test_a_wrong_observation_is_refused_before_the_network_runs(written):
     policy, ran = loaded(written), []
     good = policy.example_observation(0)
     blind = type(good)(good.instruction, {}, good.state)
-    short = type(good)(good.instruction, good.images, {"proprio": np.zeros(3, np.float32)})
+    short = type(good)(good.instruction, good.images, {"eef_position": np.zeros(2, np.float32)})
     policy.model.model.action_in_proj.register_forward_pre_hook(lambda *_: ran.append(1))
-    with pytest.raises(ValueError, match="looks at 'corner2'"):
+    with pytest.raises(ValueError, match="looks at 'agentview'"):
         policy.infer([blind])
-    with pytest.raises(ValueError, match="needs state 'proprio'"):
+    with pytest.raises(ValueError, match="needs state 'eef_position'"):
         policy.infer([short])
     assert not ran
 
