@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "AlreadyThere",
     "CapabilityMissing",
     "ChecksumMismatch",
     "CorruptFile",
@@ -78,6 +79,10 @@ class FileMissing(VlascopeError, FileNotFoundError):
 
 class NoRenderer(VlascopeError, RuntimeError):
     """No headless OpenGL could be started; the message names the system package to install."""
+
+
+class AlreadyThere(VlascopeError, FileExistsError):
+    """A folder to be written that holds something."""
 
 
 class RunLocked(VlascopeError, RuntimeError):

@@ -21,6 +21,8 @@ __all__ = ["main"]
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "list": ("vlascope.cli.list", "What is installed: adapters, benchmarks, tasks, ..."),
     "check": ("vlascope.cli.check", "Does an adapter or a benchmark keep its promises?"),
+    "describe": ("vlascope.cli.describe", "What a policy is made of: pathways, points, tokens."),
+    "new-adapter": ("vlascope.cli.new_adapter", "Write the package of an adapter of your own."),
     "study": ("vlascope.cli.study", "Validate, plan and run a study file."),
     "report": ("vlascope.cli.report", "Write the report of a finished study."),
     "store": ("vlascope.cli.store", "Look into an activation store, or verify it."),

@@ -1,0 +1,1 @@
+from vlascope.conformance.suite import test_adapter  # noqa: F401
