@@ -27,7 +27,7 @@ _LEFT_OUT = ("__pycache__", ".pytest_cache", ".venv", "uv.lock")
 
 @app.command()
 def new_adapter(
-    name: Annotated[str, typer.Argument(help="What users will type: octo, my_policy.")],
+    name: Annotated[str, typer.Argument(help="What users will type, as in `vlascope check NAME`.")],
     path: Annotated[
         Path | None, typer.Option("--path", help="The folder to write; by default vlascope-NAME.")
     ] = None,
