@@ -93,6 +93,19 @@ def test_the_width_of_a_site():
     assert pathway.width_at("projector") is None
 
 
+def test_the_width_of_blocks_that_differ_is_declared_where_they_end():
+    tower = Pathway("vision", 3, 64, block_widths=(8, 16, 64))
+    assert [tower.width_at("resid_post", layer) for layer in range(3)] == [8, 16, 64]
+    assert tower.width_at("resid_pre", 1) is None
+    assert tower.width_at("resid_post") is None
+    assert tower.width_at("projector") is None
+
+
+def test_neurons_have_a_width_where_they_are_declared():
+    assert Pathway("vlm", 2, 8).width_at("mlp_act", 0) is None
+    assert Pathway("vlm", 2, 8, ffn_width=32, block_widths=(4, 8)).width_at("mlp_act", 0) == 32
+
+
 def test_some_rows_of_a_firing():
     moments = tuple(Moment(f"e{i}", 0, 0) for i in range(3))
     firing = Firing(HookPoint.parse("vlm.0.mlp_out"), 0, moments)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vlascope.errors import MisalignedActivations, UnknownName
-from vlascope.hooks import HookPoint, Moment
+from vlascope.hooks import HookPoint, Moment, TokenSpans
 from vlascope.noise import generator_for
 from vlascope.recording import RecordSpec, capture
 
@@ -71,6 +71,32 @@ def test_a_token_glob_that_names_nothing_lists_the_spans(toy):
     ):
         run(toy, 0)
     assert toy._sessions == []
+
+
+def test_spans_of_a_point_come_before_its_layers_and_its_pathways(toy, monkeypatch):
+    def spans(observations, *, call=0):
+        named = {"vlm": "pathway", "vlm.1": "layer", "vlm.1.mlp_out": "point", "vlm.2.mlp_out": "x"}
+        return {where: (TokenSpans({name: (0, 28)}),) for where, name in named.items()}
+
+    monkeypatch.setattr(toy, "token_spans", spans)
+    with toy.record(["vlm.*.mlp_out", "vlm.*.resid_post", "vision.0.mlp_out"]) as cache:
+        run(toy, 0)
+    found = {str(p): [list(s) for c in cache[p] for s in c.firing.spans] for p in cache}
+    assert found["vlm.0.mlp_out"] == found["vlm.2.resid_post"] == [["pathway"]]
+    assert found["vlm.1.resid_post"] == [["layer"]]
+    assert found["vlm.1.mlp_out"] == [["point"]]
+    assert found["vision.0.mlp_out"] == []
+
+
+def test_tokens_are_selected_by_the_spans_of_their_own_block(toy, monkeypatch):
+    def spans(observations, *, call=0):
+        by_layer = {f"vlm.{i}": TokenSpans({"state": (i, 2 * i)}) for i in (1, 2)}
+        return {where: (span,) for where, span in by_layer.items()}
+
+    monkeypatch.setattr(toy, "token_spans", spans)
+    with toy.record(RecordSpec(at="vlm.[12].resid_post", tokens="state")) as cache:
+        run(toy, 0)
+    assert [len(cache[f"vlm.{i}.resid_post"][0].rows[0]) for i in (1, 2)] == [1, 2]
 
 
 def test_a_glob_that_names_nothing_attaches_nothing(toy):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vlascope.taps import InputTap, OutputTap, ResidualTap
+from vlascope.hooks import HookPoint
+from vlascope.taps import InputTap, OutputTap, ResidualTap, TokenTap, block_points, single_token
 
 
 class Net(nn.Module):
@@ -109,3 +110,85 @@ def test_a_network_that_lays_tokens_first_is_seen_batch_first(net, x, tap):
     tap.attach(net, edit)
     assert torch.equal(net(x), before)
     assert seen[0].shape == (5, 3, 4)
+
+
+class Camera(nn.Module):
+    """A convolution over a picture, then a vector a row, then a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.vector = nn.Conv2d(3, 4, 2, stride=2), nn.Linear(4, 5)
+        self.head = nn.Linear(5, 1)
+
+    def forward(self, picture):
+        return self.head(self.vector(self.conv(picture).mean((2, 3))))
+
+
+FEATURE_MAP = TokenTap(
+    OutputTap("conv"),
+    lambda value: value.flatten(2).transpose(1, 2),
+    lambda new, like: new.transpose(1, 2).reshape(like.shape),
+)
+SHAPES = {
+    "feature map": (FEATURE_MAP, (2, 6, 4)),
+    "vector": (single_token(OutputTap("vector")), (2, 1, 5)),
+}
+
+
+@pytest.fixture
+def picture():
+    return torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("tap", "shape"), SHAPES.values(), ids=SHAPES)
+def test_any_tensor_can_be_seen_as_tokens(picture, tap, shape):
+    net, seen = Camera(), []
+    before = net(picture)
+    handles = tap.attach(net, seen.append)
+    assert torch.equal(net(picture), before)
+    assert seen[0].shape == shape
+    for handle in handles:
+        handle.remove()
+    net(picture)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(("tap", "shape"), SHAPES.values(), ids=SHAPES)
+def test_edited_tokens_go_back_where_they_came_from(picture, tap, shape):
+    net, target, seen = Camera(), torch.randn(shape), []
+    tap.attach(net, lambda _: target)
+    tap.attach(net, seen.append)
+    net(picture)
+    assert torch.equal(seen[0], target)
+
+
+def test_tokens_of_a_feature_map_are_its_pixels_row_by_row(picture):
+    net, seen = Camera(), []
+    FEATURE_MAP.attach(net, seen.append)
+    net(picture)
+    assert torch.equal(seen[0][:, 4], net.conv(picture)[:, :, 1, 1])
+
+
+def test_a_vector_that_is_edited_is_what_comes_next(picture):
+    net, target = Camera(), torch.randn(2, 1, 5)
+    single_token(OutputTap("vector")).attach(net, lambda _: target)
+    torch.testing.assert_close(net(picture), net.head(target[:, 0]))
+
+
+def test_blocks_get_a_tap_at_every_site():
+    points = block_points(
+        "vlm",
+        ["lm.layers.0", "lm.layers.1"],
+        {"attn_out": lambda block: OutputTap(f"{block}.attention"), "resid_post": OutputTap},
+    )
+    assert points == {
+        HookPoint("vlm", 0, "attn_out"): OutputTap("lm.layers.0.attention"),
+        HookPoint("vlm", 0, "resid_post"): OutputTap("lm.layers.0"),
+        HookPoint("vlm", 1, "attn_out"): OutputTap("lm.layers.1.attention"),
+        HookPoint("vlm", 1, "resid_post"): OutputTap("lm.layers.1"),
+    }
+
+
+def test_no_blocks_have_no_points():
+    assert block_points("vlm", [], {"resid_post": OutputTap}) == {}
