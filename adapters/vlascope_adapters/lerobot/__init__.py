@@ -11,6 +11,8 @@ _ADAPTERS = {
     "smolvla": ("smolvla:SmolVLAAdapter", "SmolVLA: SmolVLM2 and a flow-matching expert"),
     "pi0": ("pi:Pi0Adapter", "pi0: PaliGemma and a flow-matching expert; the state is a token"),
     "pi05": ("pi:Pi05Adapter", "pi0.5: pi0 with the state as text and the time in the norms"),
+    "xvla": ("xvla:XVLAAdapter", "X-VLA: Florence-2 and a soft-prompted transformer"),
+    "groot": ("groot:GrootAdapter", "GR00T N1.7: Qwen3-VL and a diffusion transformer"),
 }
 
 
