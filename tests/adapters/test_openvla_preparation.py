@@ -12,6 +12,8 @@ import torch
 pytest.importorskip("timm")
 pytest.importorskip("transformers")
 
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
 from vlascope.errors import CorruptFile
 from vlascope_adapters.offline import ROBOT, byte_tokenizer
 from vlascope_adapters.openvla.preparation import (
@@ -110,3 +112,23 @@ def test_another_models_tokenizer_is_refused(tmp_path):
     path.write_text("{")
     with pytest.raises(CorruptFile, match="is no tokenizer"):
         Prompter.from_file(path)
+
+
+def test_a_llamas_tokens_of_the_instruction_are_found_by_their_place_in_the_text():
+    inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    inner.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    specials = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "\u2581"]
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=specials, show_progress=False)
+    inner.train_from_iterator(["In: What action should the robot take to open the drawer"], trainer)
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    prompter = Prompter(inner)
+    for instruction in ("open the drawer", "Pick up", "a"):
+        prompt = prompter(instruction)
+        tokens = [inner.id_to_token(i) for i in prompt.ids[slice(*prompt.words)]]
+        said = "".join(tokens).removeprefix("\u2581")
+        assert said == instruction.lower().replace(" ", "\u2581")
