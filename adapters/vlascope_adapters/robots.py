@@ -130,7 +130,8 @@ def robot_for(robot: Robot | str | None, hints: Iterable[str]) -> Robot:
             raise unknown_name("robot", robot, ROBOTS)
         return ROBOTS[robot]
     said = [hint.lower() for hint in hints if hint]
-    found = [name for name in ROBOTS if any(name in hint for hint in said)]
+    told = {name for hint in said for name in _named_in(hint)}
+    found = [name for name in ROBOTS if name in told]
     if len(found) != 1:
         raise IncompatibleError(
             f"nothing in {said} tells what this checkpoint's numbers mean"
@@ -138,6 +139,12 @@ def robot_for(robot: Robot | str | None, hints: Iterable[str]) -> Robot:
             + f"; say it with robot=NAME, one of {', '.join(sorted(ROBOTS))}, or give a Robot"
         )
     return ROBOTS[found[0]]
+
+
+def _named_in(hint: str) -> list[str]:
+    """Robots that a text names; of a name and a longer one that holds it, the longer."""
+    found = [name for name in ROBOTS if name in hint]
+    return [name for name in found if not any(name in other for other in found if other != name)]
 
 
 def _numbers(names: Sequence[str], unit: str) -> StateSpec:

@@ -134,6 +134,12 @@ def test_the_name_of_a_checkpoint_or_its_dataset_tells_the_robot(hints):
     assert robot_for(None, hints) is ROBOTS["libero"]
 
 
+def test_of_two_names_in_one_the_longer_is_meant():
+    assert robot_for(None, ["policy_libero_absolute"]) is ROBOTS["libero_absolute"]
+    with pytest.raises(IncompatibleError, match="could be libero or libero_absolute"):
+        robot_for(None, ["libero_policy", "libero_absolute"])
+
+
 def test_names_that_tell_nothing_are_no_guess():
     with pytest.raises(
         IncompatibleError, match=r"robot=NAME, one of aloha, libero, libero_absolute"
