@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -151,6 +152,15 @@ def test_a_spoilt_checkpoint_is_one_clear_error(written, monkeypatch, what):
     with pytest.raises(error, match=said):
         load(written)
     assert not (written / "harm").exists()
+
+
+def test_statistics_without_the_state_are_refused(written):
+    path = written / "dataset_statistics.json"
+    statistics = json.loads(path.read_text())
+    del statistics["tiny"]["proprio"]
+    path.write_text(json.dumps(statistics))
+    with pytest.raises(CorruptFile, match=r"'tiny' are of \['action'\], and not of proprio"):
+        load(written)
 
 
 def test_the_robot_says_what_the_checkpoint_does_not(written, plain):

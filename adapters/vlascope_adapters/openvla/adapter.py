@@ -289,7 +289,7 @@ class OpenVLAAdapter(VLAAdapter):
 
     def _range(self, name: str) -> Bounds:
         """What -1 to 1 stands for, of `action` or `proprio`."""
-        return Bounds.of(self.release.statistics.get(name, {}))
+        return Bounds.of(self.release.statistics_of(name))
 
     def _decoded(self, scaled: Tensor) -> Tensor:
         """In the robot's units, float32."""

@@ -47,6 +47,19 @@ class Release:
     dataset: str
     statistics: Mapping[str, Mapping[str, Any]]
 
+    def statistics_of(self, name: str) -> Mapping[str, Any]:
+        """Those of `action` or `proprio`.
+
+        Raises:
+            CorruptFile: the dataset has none.
+        """
+        if name not in self.statistics:
+            raise CorruptFile(
+                f"the statistics of {self.dataset!r} are of {sorted(self.statistics)}, and not of "
+                f"{name}; is it the dataset that this checkpoint was trained on?"
+            )
+        return self.statistics[name]
+
 
 def read_release(
     folder: Path,

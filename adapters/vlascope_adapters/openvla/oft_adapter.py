@@ -202,7 +202,7 @@ class OpenVLAOFTAdapter(OpenVLAAdapter):
     def _range(self, name: str) -> Bounds:
         platform = _PLATFORMS.get(self.robot.name)
         kind = platform.bounds if platform else "q99"
-        return Bounds.of(self.release.statistics.get(name, {}), kind, _MARGIN)
+        return Bounds.of(self.release.statistics_of(name), kind, _MARGIN)
 
     def _vlm_calls(self) -> int:
         return 1
