@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +179,20 @@ def test_views_of_a_row_are_its_tokens_one_view_after_another(libero):
     torch.testing.assert_close(
         cache.stack("trunk.aux_visual_proj")[0][:, : wrist.shape[1]], seen_by_trunk
     )
+
+
+def test_a_view_taken_out_of_the_config_stays_empty(written, tmp_path, libero):
+    folder = shutil.copytree(written[0], tmp_path / "xvla-libero-blind")
+    config = json.loads((folder / "config.json").read_text())
+    del config["input_features"][VIEWS[1]]
+    (folder / "config.json").write_text(json.dumps(config))
+    ours = XVLAAdapter.from_pretrained(str(folder))
+    assert list(ours.info.cameras) == ["agentview"]
+    seen = [libero.example_observation(0)]
+    poses = ours._chunk(ours.batch(seen), draw(1))
+    batch = {key: value for key, value in libero.batch(seen).items() if key != VIEWS[1]}
+    assert torch.equal(poses, libero._chunk(batch, draw(1)))
+    assert ours.token_spans(seen)["trunk"][0]["empty_view"] == slice(31, 41)
 
 
 def test_another_domain_acts_otherwise(written, libero):
