@@ -19,8 +19,8 @@ from vlascope_adapters.checkpoints import digest
 from vlascope_adapters.groot_n15.anatomy import attention_points, blocks, hook_points, pathways
 from vlascope_adapters.groot_n15.checkpoint import Parts, read_checkpoint
 from vlascope_adapters.groot_n15.eagle import EAGLE, load_eagle
+from vlascope_adapters.groot_n15.embodiment import DataConfig, Scale
 from vlascope_adapters.groot_n15.network import GR00TN15
-from vlascope_adapters.groot_n15.statistics import DataConfig, Scale
 from vlascope_adapters.robots import Robot, robot_for
 
 __all__ = ["GR00TN15Adapter"]
@@ -241,7 +241,8 @@ def _check_fit(parts: Parts, robot: Robot, checkpoint: str) -> None:
 
 def _data_config(fields: Mapping[str, Any]) -> DataConfig:
     """A data config as a study file writes it."""
-    return DataConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return DataConfig(**plain)
 
 
 def _opens_from_0_to_1(robot: Robot, action: Scale) -> bool:

@@ -126,7 +126,7 @@ def _by_row(tap: Tap, views: int) -> TokenTap:
     """Pictures of a row, which the network stacks in its batch, as tokens one after another."""
     return TokenTap(
         tap,
-        lambda pictures: pictures.unflatten(0, (-1, views)).flatten(1, 2),
+        lambda pictures: pictures.reshape(-1, views * pictures.shape[1], *pictures.shape[2:]),
         lambda new, like: new.reshape(like.shape),
     )
 

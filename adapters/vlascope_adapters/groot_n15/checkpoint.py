@@ -12,8 +12,8 @@ from torch import Tensor
 from vlascope.errors import CorruptFile, IncompatibleError
 from vlascope_adapters.checkpoints import fetch, load_exactly, read_json, read_tensors
 from vlascope_adapters.groot_n15.eagle import Eagle
+from vlascope_adapters.groot_n15.embodiment import DataConfig, Embodiment, read_embodiment
 from vlascope_adapters.groot_n15.network import GR00TN15
-from vlascope_adapters.groot_n15.statistics import DataConfig, Embodiment, read_embodiment
 
 __all__ = ["Parts", "read_checkpoint"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
-from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from vlascope.errors import CorruptFile, FileMissing, IncompatibleError
 from vlascope.hooks import TokenSpans
@@ -199,14 +200,23 @@ def _check_tokens(eagle: Eagle, folder: Path, look: Mapping[str, Any]) -> None:
 
 
 def _tokenizer(folder: Path) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    """Qwen's tokenizer. Not `AutoTokenizer`, which asks to run the code that the folder names."""
+    files = {file.name for file in folder.iterdir()}
+    if not ({"tokenizer.json"} <= files or {"vocab.json", "merges.txt"} <= files):
         raise FileMissing(
-            f"{folder} holds no tokenizer that loads ({reason}); it should have "
-            f"tokenizer_config.json and vocab.json with merges.txt (or tokenizer.json), as {EAGLE} "
-            "does: give another with eagle=FOLDER"
+            f"{folder} holds no tokenizer: neither vocab.json with merges.txt nor tokenizer.json. "
+            f"{EAGLE} has the first; give another folder with eagle=FOLDER"
+        )
+    kind: Any = PreTrainedTokenizerFast if "tokenizer.json" in files else Qwen2Tokenizer
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # transformers on tokenizers
+            return kind.from_pretrained(folder)
+    except Exception as error:  # what a broken file raises varies with the part that is broken
+        reason = str(error).strip().partition("\n")[0]
+        raise CorruptFile(
+            f"the tokenizer in {folder} does not load ({type(error).__name__}: {reason}); "
+            "download it again"
         ) from error
 
 

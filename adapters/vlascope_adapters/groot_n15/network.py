@@ -2,9 +2,9 @@
 
 Transcribed from NVIDIA/Isaac-GR00T, branch n1.5-release (gr00t_n1.py, eagle_backbone.py,
 modeling_eagle2_5_vl.py, flow_matching_action_head.py; Apache 2.0), inference only, on the blocks
-of lerobot 0.6.1 and transformers 5. One thing differs: padding is masked. Upstream lets the action
-head read padding tokens, so that an action depends on what else is in the batch; here it is what
-upstream gives for that row alone.
+of lerobot 0.6.1 and transformers 5. One thing differs: padding is masked, and positions are counted
+after it. Upstream lets the action head read padding tokens, so that an action depends on what else
+is in the batch; here it is what upstream gives for that row alone.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class GR00TN15(nn.Module):
         """Move and convert, except that rotary frequencies keep their float32, as upstream."""
         rotary: Any = self.backbone.eagle_model.language_model.model.rotary_emb
         frequencies = rotary.inv_freq
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         rotary.inv_freq = frequencies.to(rotary.inv_freq.device)
         return self
 
@@ -105,7 +105,9 @@ class _Eagle(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], layers: int, pooling: bool) -> None:
         super().__init__()
-        vision = SiglipVisionConfig(**_plain(config["vision_config"]), vision_use_head=pooling)
+        vision = SiglipVisionConfig(
+            **_plain(config["vision_config"]) | {"vision_use_head": pooling}
+        )
         make_config, make_model = LANGUAGE_MODELS[config["text_config"]["architectures"][0]]
         cut = {"num_hidden_layers": layers, "tie_word_embeddings": False}
         text = make_config(**_plain(config["text_config"]) | cut)
@@ -131,6 +133,7 @@ class _Eagle(nn.Module):
         return self.language_model.model(
             inputs_embeds=words.masked_scatter(image, seen.to(words.dtype)),
             attention_mask=attention_mask,
+            position_ids=(attention_mask.cumsum(-1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from vlascope_adapters.groot_n15.checkpoint import Parts
 from vlascope_adapters.groot_n15.eagle import Eagle
+from vlascope_adapters.groot_n15.embodiment import Embodiment, Scale
 from vlascope_adapters.groot_n15.network import GR00TN15
-from vlascope_adapters.groot_n15.statistics import Embodiment, Scale
 from vlascope_adapters.lerobot.tiny import ROBOT, byte_tokenizer, seeded
 
 __all__ = ["CONFIG", "ROBOT", "TOKENS", "eagle_config", "tiny_parts"]
@@ -59,6 +59,9 @@ CONFIG: dict[str, Any] = {
 }
 """`config.json` of a checkpoint as small as can be."""
 
+_GAINS = {"state_encoder": 4.0, "action_encoder": 0.5, "action_decoder": 0.6}
+"""How much louder than its input an output is, by module; 1.5 elsewhere."""
+
 
 def eagle_config(vocabulary: int, image_token: int) -> dict[str, Any]:
     """Eagle's `config.json` at toy width."""
@@ -98,7 +101,7 @@ def eagle_config(vocabulary: int, image_token: int) -> dict[str, Any]:
 def tiny_parts(seed: int) -> Parts:
     """A policy of about 1.2 M parameters on MetaWorld's robot."""
     tokenizer = byte_tokenizer(TOKENS, eos="<|im_end|>", pad="<|endoftext|>")
-    image = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    image = TOKENS.index("<IMG_CONTEXT>")
     half = (0.5, 0.5, 0.5)
     eagle = Eagle(eagle_config(-(-len(tokenizer) // 8) * 8, image), tokenizer, 56, half, half)
     with seeded(seed):
@@ -111,13 +114,14 @@ def tiny_parts(seed: int) -> Parts:
 
 def _enliven(network: nn.Module) -> None:
     """Wider weights than a training starts from, so that every input reaches the actions."""
-    for name, parameter in network.named_parameters():
-        if parameter.ndim == 1:
-            continue
-        inputs = parameter.shape[-2] if name.endswith(".W") else parameter[0].numel()
-        embedding = "embed" in name or "future_tokens" in name or name.endswith("probe")
-        gain = 0.3 if "action_decoder" in name else 1.2
-        nn.init.normal_(parameter, std=0.5 if embedding else gain / inputs**0.5)
+    for path, module in network.named_modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.ndim == 1:
+                continue
+            inputs = weight.shape[-2] if name == "W" else weight[0].numel()
+            gain = next((gain for part, gain in _GAINS.items() if part in path), 1.5)
+            spread = 0.5 if isinstance(module, nn.Embedding) else gain / inputs**0.5
+            nn.init.normal_(weight, std=spread)
 
 
 def _scale(dim: int) -> Scale:
