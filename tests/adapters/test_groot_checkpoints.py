@@ -148,6 +148,8 @@ def test_a_missing_tokenizer_is_told_with_what_to_do(copy, tmp_path, monkeypatch
         load(copy)
     backbone = groot_tiny.write_backbone(tmp_path)
     assert load(copy, tokenizer=backbone).info.horizon == 10
+    Path(backbone).rename(copy / "vlm")
+    assert load(copy).info.horizon == 10
 
 
 def test_a_wrong_observation_is_refused_before_the_network_runs(saved):

@@ -72,8 +72,8 @@ def load(
         processors = _raw_processors(config, folder, checkpoint, device)
     else:
         processors = load_processors(config, folder, checkpoint, device=device)
-    own = str(folder) if (folder / "tokenizer.json").is_file() else None
-    _have_backbone_processor(processors, tokenizer or own, device, checkpoint)
+    own = (str(at) for at in (folder / "vlm", folder) if (at / "tokenizer.json").is_file())
+    _have_backbone_processor(processors, tokenizer or next(own, None), device, checkpoint)
     policy = built(config, network)
     _place(policy, device, dtype)
     tensors = read_tensors(folder)

@@ -67,5 +67,6 @@ NAMED: Mapping[HookPoint, Tap] = {
         lambda state, sequence: torch.cat([state, sequence[:, 1:]], dim=1),
     ),
     HookPoint("expert", None, "action_encoder"): OutputTap(f"{HEAD}.action_encoder"),
+    HookPoint("expert", None, "final_norm"): OutputTap(f"{HEAD}.model.norm_out"),
     HookPoint("expert", None, "action_head"): OutputTap(f"{HEAD}.action_decoder"),
 }
