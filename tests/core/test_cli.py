@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from vlascope import __version__, plugins
 from vlascope.cli import main
+from vlascope.cli.root import COMMANDS
 
 HEAVY = ("torch", "mujoco", "lerobot", "transformers", "metaworld")
 
@@ -30,7 +32,15 @@ def vlascope(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["list"], ["list", "tasks", "toy"], ["--help"], ["--version"]]
+    "arguments",
+    [
+        ["list"],
+        ["list", "tasks", "toy"],
+        ["--help"],
+        ["--version"],
+        ["describe", "--help"],
+        ["new-adapter", "--help"],
+    ],
 )
 def test_listing_answers_without_heavy_packages(arguments):
     code = f"""
@@ -132,7 +142,13 @@ def test_check_names_the_extra_that_an_adapter_needs(vlascope, monkeypatch, tmp_
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", ["list", "check"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_is_documented(command):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "commands.md").read_text()
+    assert f"| `{command}` |" in page
+
+
+@pytest.mark.parametrize("command", ["list", "check", "describe", "new-adapter"])
 def test_help_has_examples(vlascope, command):
     code, out, _ = vlascope(command, "--help")
     assert code == 0

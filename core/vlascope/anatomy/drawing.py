@@ -154,8 +154,9 @@ def _spans(pathway: PathwayAnatomy) -> Iterator[tuple[str, str]]:
         )
         alike.setdefault((at.calls, said), []).append(at.where)
     every = {call for at in pathway.spans for call in at.calls}
-    for (calls, said), places in alike.items():
-        place = "" if places == [pathway.declared.name] else f" at {', '.join(places)}"
+    whole = pathway.declared.name
+    for (calls, said), places in sorted(alike.items(), key=lambda item: whole not in item[1]):
+        place = "" if places == [whole] else f" at {', '.join(places)}"
         when = "" if set(calls) == every else f" on call {', '.join(map(str, calls))}"
         yield f"tokens{place}{when}", said or "none"
 
