@@ -144,7 +144,7 @@ def test_calls_that_see_other_tokens_are_told_apart(toy, monkeypatch):
         ("expert", (0, 1)), ("expert.0.resid_pre", (0, 1, 2, 3)), ("expert", (2, 3)),
     ]  # fmt: skip
     printed = drawn(anatomy)
-    assert "tokens on call 0, 1: image.left[0:4]" in printed
+    assert "tokens on call {0..1}: image.left[0:4]" in printed
     assert "tokens at expert.0.resid_pre: x[0]" in printed
 
 
@@ -199,6 +199,26 @@ def test_other_policies_are_drawn_too(toy):
     printed = drawn(replace(anatomy, pathways=odd, info=info))
     for said in ("8-64", "varies", "?", "read: by another", "expert.0: resid_post", "[toys]"):
         assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("horizon", "executed", "said"),
+    [
+        (1, 1, "1 action, all executed"),
+        (8, 8, "8 actions, all executed"),
+        (8, 6, "8 actions, 6 ex"),
+    ],
+)
+def test_a_chunk_is_said_in_words(toy, horizon, executed, said):
+    anatomy = look(toy)
+    info = replace(anatomy.info, horizon=horizon, executed_steps=executed)
+    assert said in drawn(replace(anatomy, info=info))
+
+
+def test_where_nothing_is_dead_nothing_is_said_of_the_dead(toy):
+    anatomy = look(toy)
+    alive = tuple(replace(pathway, dead=()) for pathway in anatomy.pathways)
+    assert "48 hook points, none of them dead." in drawn(replace(anatomy, pathways=alive))
 
 
 @pytest.fixture

@@ -57,7 +57,10 @@ def _said(anatomy: Anatomy) -> Iterator[tuple[str, str]]:
     info, total = anatomy.info, anatomy.parameters.total
     yield "network", f"{anatomy.network}, {total:,} parameters, {' and '.join(anatomy.dtypes)}"
     yield "sha256", info.checkpoint_hash[:_SHOWN_HASH]
-    yield "chunk", f"{info.horizon} actions, of which {info.executed_steps} are executed"
+    some = (
+        "all executed" if info.horizon == info.executed_steps else f"{info.executed_steps} executed"
+    )
+    yield "chunk", f"{info.horizon} action{'s'[: info.horizon - 1]}, {some}"
     yield "action", _action(info.action)
     for name, state in info.state.items():
         named = _grouped(state.names, [f"({unit})" for unit in state.units])
@@ -120,7 +123,7 @@ def _tree(anatomy: Anatomy) -> Tree:
 def _leaves(pathway: PathwayAnatomy) -> Iterator[tuple[str, str]]:
     declared = pathway.declared
     for layers, sites in _sites_by_layers(pathway):
-        yield f"{declared.name}.{_layers(layers)}", ", ".join(sites)
+        yield f"{declared.name}.{_numbered(layers)}", ", ".join(sites)
     if pathway.named:
         yield "named", ", ".join(pathway.named)
     if pathway.dead:
@@ -157,7 +160,7 @@ def _spans(pathway: PathwayAnatomy) -> Iterator[tuple[str, str]]:
     whole = pathway.declared.name
     for (calls, said), places in sorted(alike.items(), key=lambda item: whole not in item[1]):
         place = "" if places == [whole] else f" at {', '.join(places)}"
-        when = "" if set(calls) == every else f" on call {', '.join(map(str, calls))}"
+        when = "" if set(calls) == every else f" on call {_numbered(calls)}"
         yield f"tokens{place}{when}", said or "none"
 
 
@@ -182,16 +185,17 @@ def folded(pathway: PathwayAnatomy) -> list[str]:
         alike.setdefault(("*",) if set(sites) >= set(whole) else tuple(sites), []).append(layer)
     name = pathway.declared.name
     return [
-        *(f"{name}.{_layers(layers)}.{_braced(sites)}" for sites, layers in alike.items()),
+        *(f"{name}.{_numbered(layers)}.{_braced(sites)}" for sites, layers in alike.items()),
         *named,
     ]
 
 
 def _footnote(anatomy: Anatomy) -> Text:
+    dead = f"{len(anatomy.dead)} of them dead: their value cannot reach the action"
     said = (
-        f"{anatomy.points} hook points, {len(anatomy.dead)} of them dead: their value cannot reach "
-        f"the action. Tokens are those of an example: {anatomy.example!r}. The params of a pathway "
-        "are those of the largest modules that hold its hook points and no other pathway's."
+        f"{anatomy.points} hook points, {dead if anatomy.dead else 'none of them dead'}. Tokens are "
+        f"those of an example: {anatomy.example!r}. The params of a pathway are those of the "
+        "largest modules that hold its hook points and no other pathway's."
     )
     elsewhere = anatomy.parameters.elsewhere.modules
     return Text(f"{said}\nElsewhere: {_some(elsewhere)}." if elsewhere else said, "dim")
@@ -209,13 +213,13 @@ def rounded(number: int) -> str:
     return f"{scaled:.{digits}f} {unit}"
 
 
-def _layers(layers: Sequence[int]) -> str:
+def _numbered(numbers: Sequence[int]) -> str:
     """`3`, `{0..3}` or `{0,2}`."""
-    if len(layers) == 1:
-        return str(layers[0])
-    if list(layers) == list(range(layers[0], layers[-1] + 1)):
-        return f"{{{layers[0]}..{layers[-1]}}}"
-    return _braced([str(layer) for layer in layers])
+    if len(numbers) == 1:
+        return str(numbers[0])
+    if list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{{{numbers[0]}..{numbers[-1]}}}"
+    return _braced([str(number) for number in numbers])
 
 
 def _braced(names: Sequence[str]) -> str:
