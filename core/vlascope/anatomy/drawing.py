@@ -192,9 +192,9 @@ def folded(pathway: PathwayAnatomy) -> list[str]:
 
 def _footnote(anatomy: Anatomy) -> Text:
     dead = f"{len(anatomy.dead)} of them dead: their value cannot reach the action"
+    points = f"{anatomy.points} hook points, {dead if anatomy.dead else 'none of them dead'}"
     said = (
-        f"{anatomy.points} hook points, {dead if anatomy.dead else 'none of them dead'}. Tokens are "
-        f"those of an example: {anatomy.example!r}. The params of a pathway are those of the "
+        f"{points}. Tokens are those of an example: {anatomy.example!r}. The params of a pathway are those of the "
         "largest modules that hold its hook points and no other pathway's."
     )
     elsewhere = anatomy.parameters.elsewhere.modules
