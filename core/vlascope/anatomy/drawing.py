@@ -194,8 +194,9 @@ def _footnote(anatomy: Anatomy) -> Text:
     dead = f"{len(anatomy.dead)} of them dead: their value cannot reach the action"
     points = f"{anatomy.points} hook points, {dead if anatomy.dead else 'none of them dead'}"
     said = (
-        f"{points}. Tokens are those of an example: {anatomy.example!r}. The params of a pathway are those of the "
-        "largest modules that hold its hook points and no other pathway's."
+        f"{points}. Tokens are those of an example: {anatomy.example!r}. The params "
+        "of a pathway are those of the largest modules that hold its hook points and no other "
+        "pathway's."
     )
     elsewhere = anatomy.parameters.elsewhere.modules
     return Text(f"{said}\nElsewhere: {_some(elsewhere)}." if elsewhere else said, "dim")
