@@ -4,6 +4,7 @@
 export NO_MKDOCS_2_WARNING := 1
 
 RUN := tools/uv.sh run --frozen --extra metaworld --extra video
+RUN_ALL := tools/uv.sh run --frozen --all-extras
 ARGS ?=
 OUT ?= runs/demo
 
@@ -14,28 +15,28 @@ help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything into .venv, and the git hooks
-	tools/uv.sh sync --frozen --extra metaworld --extra video
-	$(RUN) pre-commit install
+	tools/uv.sh sync --frozen --all-extras
+	$(RUN_ALL) pre-commit install
 
 demo: ## The main job: look into a trained policy in MetaWorld, and report (10 minutes, 2 cores)
 	$(RUN) vlascope study run demo --out $(OUT) $(ARGS); ran=$$?; \
 	$(RUN) vlascope report $(OUT) && exit $$ran
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
-	$(RUN) pytest -m "not slow and not gpu" $(ARGS)
+	$(RUN_ALL) pytest -m "not slow and not gpu" $(ARGS)
 
 test-all: ## The slow tests too
-	$(RUN) pytest -m "not gpu" $(ARGS)
+	$(RUN_ALL) pytest -m "not gpu" $(ARGS)
 
 check: ## Format, lint and types, changing nothing
-	$(RUN) ruff format --check .
-	$(RUN) ruff check .
-	$(RUN) mypy
-	$(RUN) pyright
+	$(RUN_ALL) ruff format --check .
+	$(RUN_ALL) ruff check .
+	$(RUN_ALL) mypy
+	$(RUN_ALL) pyright
 
 format: ## Let ruff put formatting and imports right
-	$(RUN) ruff format .
-	$(RUN) ruff check --fix .
+	$(RUN_ALL) ruff format .
+	$(RUN_ALL) ruff check --fix .
 
 docs: ## Build the documentation into site/, where a warning is an error
 	$(RUN) mkdocs build --strict
