@@ -1,4 +1,4 @@
-"""GR00T N1.5 from files: checkpoints and Eagle folders, good and bad; what is done to inputs."""
+"""GR00T N1.5 from checkpoints in NVIDIA's layout, good and bad; normalisation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from vlascope.errors import CorruptFile, FileMissing, IncompatibleError, Unknown
 from vlascope.noise import generator_for
 from vlascope.specs import StateSpec
 from vlascope_adapters.groot_n15.adapter import GR00TN15Adapter
-from vlascope_adapters.groot_n15.eagle import EAGLE, load_eagle
 from vlascope_adapters.groot_n15.embodiment import DataConfig, Scale
 from vlascope_adapters.groot_n15.published import published
-from vlascope_adapters.groot_n15.tiny import CONFIG, ROBOT, TOKENS, tiny_parts
+from vlascope_adapters.groot_n15.tiny import CONFIG, ROBOT, tiny_parts
 
 _SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 _HEAD = "backbone.eagle_model.language_model.lm_head.weight"
@@ -185,7 +184,7 @@ def test_weights_in_pickle_form_are_refused(copies):
     ("config", "message"),
     [
         ({"model_type": "gr00t_n1"}, "a 'gr00t_n1' checkpoint, not 'gr00t_n1_5'"),
-        ({"model_type": None, "type": "groot"}, "read by the adapter 'groot'"),
+        ({"model_type": None, "type": "pi0"}, "a 'pi0' checkpoint, not 'gr00t_n1_5'"),
     ],
 )
 def test_another_architecture_is_named(copies, config, message):
@@ -224,64 +223,6 @@ def test_a_robot_of_other_numbers_is_refused(written):
         load(written, robot=other)
 
 
-def test_an_eagle_that_is_not_there_is_told_how_to_be_had(written, tmp_path):
-    with pytest.raises(FileMissing, match=f"hf download {EAGLE}.*eagle=FOLDER"):
-        load(written, eagle=str(tmp_path / "nowhere"))
-    with pytest.raises(FileMissing, match=r"no config\.json"):
-        load(written, eagle=str(tmp_path))
-
-
-def test_another_eagle_is_refused(copies):
-    config = copies[1] / "config.json"
-    change(config, image_token_index=9)
-    with pytest.raises(CorruptFile, match=r"gives <IMG_CONTEXT> the id 5, config\.json says 9"):
-        load(copies)
-    change(config, image_token_index=5, use_pixel_shuffle=True)
-    with pytest.raises(CorruptFile, match=r"16 tokens a picture, and config\.json makes 4"):
-        load(copies)
-    change(config, text_config={"architectures": ["LlamaForCausalLM"]})
-    with pytest.raises(IncompatibleError, match="language model LlamaForCausalLM"):
-        load(copies)
-    write_json(config, {"model_type": "eagle_chat"})
-    with pytest.raises(IncompatibleError, match=r"is not of Eagle 2\.5: it has no vision_config"):
-        load(copies)
-
-
-def test_an_eagle_without_a_tokenizer_is_refused(copies):
-    for file in copies[1].glob("tokenizer*"):
-        file.unlink()
-    with pytest.raises(FileMissing, match=r"no tokenizer: neither vocab\.json"):
-        load(copies)
-
-
-def test_the_tokenizer_may_be_in_qwens_own_files(copies):
-    """As lerobot/eagle2hg-processor-groot-n1p5 has it, beside code that is not to be run."""
-    eagle = copies[1]
-    vocabulary = json.loads((eagle / "tokenizer.json").read_text())["model"]["vocab"]
-    load_eagle(str(eagle)).tokenizer.backend_tokenizer.model.save(str(eagle))
-    (eagle / "tokenizer.json").unlink()
-    added = {str(vocabulary[token]): {"content": token, "special": True} for token in TOKENS}
-    named = {"tokenizer_class": "Qwen2Tokenizer", "pad_token": TOKENS[0]}
-    write_json(eagle / "tokenizer_config.json", {**named, "added_tokens_decoder": added})
-    change(eagle / "config.json", auto_map={"AutoConfig": "configuration_eagle2_5_vl.Config"})
-    ids, mask = load_eagle(str(eagle)).encode(["push", "open the drawer"], 1)
-    said = load_eagle(str(eagle)).tokenizer.decode(ids[0][mask[0]])
-    assert said.endswith("</img>['push']<|im_end|>\n<|im_start|>assistant\n")
-    assert int((ids == 5).sum()) == 32
-    (eagle / "merges.txt").write_bytes(b"#version: 0.2\n\xff")
-    with pytest.raises(CorruptFile, match=r"the tokenizer in .* does not load"):
-        load_eagle(str(eagle))
-
-
-def test_the_folders_own_chat_template_is_used(copies):
-    write_json(
-        copies[1] / "chat_template.json", {"chat_template": "<|im_start|><image-1>words<|im_end|>"}
-    )
-    ids, _ = load_eagle(str(copies[1])).encode(["push"], 1)
-    said = load_eagle(str(copies[1])).tokenizer.decode(ids[0])
-    assert said == f"<|im_start|><image 1><img>{'<IMG_CONTEXT>' * 16}</img>words<|im_end|>"
-
-
 def test_a_wrong_observation_is_refused_before_the_network_runs(written):
     policy = load(written)
     good = policy.example_observation(0)
@@ -305,16 +246,6 @@ def test_normalisation_is_upstreams_also_where_nothing_varies():
     shown = scale.normalise(torch.tensor([[1.0, 9.0, 3.0, 8.0]]))
     assert shown.tolist() == [[0.0, 0.0, 2.0, 8.0]]
     assert scale.restore(torch.tensor([[0.0, 5.0, 2.0, 8.0]])).tolist() == [[1.0, 3.0, 3.0, 7.0]]
-
-
-def test_pictures_are_cropped_resized_and_scaled(written):
-    eagle = written[2].eagle
-    picture = np.zeros((96, 96, 3), np.uint8)
-    picture[2:94, 2:94] = 255
-    shown = eagle.picture(picture, crop=0.95)
-    assert shown.shape == (3, 56, 56)
-    assert shown.min() == 1.0
-    assert eagle.picture(picture, crop=1.0).min() < 1.0
 
 
 def test_the_published_data_has_a_source_for_every_part():

@@ -17,7 +17,7 @@ from vlascope.taps import Tap
 from vlascope.types import ActionChunk, Observation
 from vlascope_adapters.checkpoints import digest
 from vlascope_adapters.groot_n15.anatomy import attention_points, blocks, hook_points, pathways
-from vlascope_adapters.groot_n15.checkpoint import Parts, read_checkpoint
+from vlascope_adapters.groot_n15.checkpoint import Parts, build, open_checkpoint
 from vlascope_adapters.groot_n15.eagle import EAGLE, load_eagle
 from vlascope_adapters.groot_n15.embodiment import DataConfig, Scale
 from vlascope_adapters.groot_n15.network import GR00TN15
@@ -57,7 +57,7 @@ class GR00TN15Adapter(VLAAdapter):
             checkpoint_hash=digest(self.model, statistics),
             pathways=pathways(self.model, self.eagle.config, self.cameras),
             horizon=horizon,
-            executed_steps=executed_steps or horizon,
+            executed_steps=min(executed_steps or horizon, horizon),
             action=robot.action,
             state=dict(robot.state),
             cameras={name: robot.cameras[name] for name in self.cameras},
@@ -78,19 +78,21 @@ class GR00TN15Adapter(VLAAdapter):
         executed_steps: int | None = None,
         revision: str | None = None,
     ) -> Self:
-        """Load a checkpoint in the layout of nvidia/GR00T-N1.5-3B, every tensor or nothing.
+        """Load a checkpoint, every tensor of it or nothing.
 
         Args:
-            checkpoint: a hub id, or a folder with `config.json`, `model.safetensors` (or shards
-                and their index) and `experiment_cfg/metadata.json`.
+            checkpoint: a hub id, or a folder in the layout of nvidia/GR00T-N1.5-3B (`config.json`,
+                weights, `experiment_cfg/metadata.json`) or in that of lerobot 0.4 and 0.5.
             device: where it runs.
             dtype: of the weights.
-            robot: what the numbers mean; by default what the checkpoint's name says.
+            robot: what the numbers mean; by default what the names of the checkpoint and its
+                dataset say.
             eagle: the folder or hub id of Eagle's processor.
             embodiment: whose statistics and projectors to use; may be left out where the
                 checkpoint has those of one robot.
-            data: what upstream's data config says.
-            executed_steps: actions executed before the next inference; by default the whole chunk.
+            data: what upstream's data config says, in NVIDIA's layout.
+            executed_steps: actions executed before the next inference; by default what the
+                checkpoint says, or else the whole chunk.
             revision: branch, tag or commit on the hub.
 
         Raises:
@@ -99,16 +101,16 @@ class GR00TN15Adapter(VLAAdapter):
                 its numbers mean.
             CorruptFile: a file is truncated, or tensors are missing, extra or of another shape.
         """
-        chosen = robot_for(robot, [checkpoint.rstrip("/").rsplit("/", 1)[-1]])
-        parts = read_checkpoint(
+        opened = open_checkpoint(
             checkpoint,
-            load_eagle(eagle),
             embodiment=embodiment,
             data=data if isinstance(data, DataConfig) else _data_config(data or {}),
             revision=revision,
         )
+        chosen = robot_for(robot, opened.hints)
+        parts = build(opened, load_eagle(eagle))
         parts.network.to(device=device, dtype=dtype)
-        return cls(parts, chosen, checkpoint, executed_steps=executed_steps)
+        return cls(parts, chosen, checkpoint, executed_steps=executed_steps or opened.executed)
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
@@ -213,7 +215,8 @@ class GR00TN15Adapter(VLAAdapter):
         return self.model.get_parameter(f"{block}.mlp.down_proj.weight").detach().T
 
     def _encode(self, observations: Sequence[Observation]) -> tuple[Tensor, Tensor]:
-        return self.eagle.encode([o.instruction for o in observations], len(self.cameras))
+        said = [o.instruction or self.embodiment.default_instruction for o in observations]
+        return self.eagle.encode(said, len(self.cameras))
 
     def _decoded(self, actions: Tensor) -> Tensor:
         """Normalised, padded actions in the robot's units."""

@@ -67,23 +67,23 @@ class Eagle:
             return self.patches
         return int(self.patches * self.config["downsample_ratio"] ** 2)
 
-    def picture(self, picture: Image, crop: float) -> Tensor:
-        """A picture, uint8 (height, width, 3), as GR00T's evaluation shows it to the network.
+    def picture(self, picture: Image, crop: float | None) -> Tensor:
+        """A picture, uint8 (height, width, 3), as the network sees it.
 
-        The middle `crop` of it, resized to Eagle's square and rounded down to whole numbers, as
-        upstream's transforms do; float32 (3, pixels, pixels), normalised.
+        With a crop, as upstream's data configs do: the middle of it, resized bilinearly to Eagle's
+        square and rounded down to whole numbers. Without, as lerobot did: all of it, resized
+        bicubically by Eagle. Float32 (3, pixels, pixels), normalised.
         """
-        frame = torch.from_numpy(picture).float().permute(2, 0, 1) / 255
-        height, width = (int(side * crop) for side in frame.shape[1:])
-        frame = functional.center_crop(frame, [height, width])
-        frame = functional.resize(
-            frame, [self.pixels, self.pixels], InterpolationMode.BILINEAR, antialias=True
-        )
-        values = (frame * 255).to(torch.uint8).float()
-        mean, std = (
-            255 * torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std)
-        )
-        return (values - mean) / std
+        frame, square = torch.from_numpy(picture).permute(2, 0, 1), [self.pixels, self.pixels]
+        if crop is None:
+            values = functional.resize(frame, square, InterpolationMode.BICUBIC, antialias=True)
+        else:
+            height, width = (int(side * crop) for side in frame.shape[1:])
+            middle = functional.center_crop(frame.float() / 255, [height, width])
+            small = functional.resize(middle, square, InterpolationMode.BILINEAR, antialias=True)
+            values = (small * 255).to(torch.uint8)
+        mean, std = (255 * torch.tensor(n)[:, None, None] for n in (self.mean, self.std))
+        return (values.float() - mean) / std
 
     def encode(self, instructions: Sequence[str], pictures: int) -> tuple[Tensor, Tensor]:
         """Token ids (batch, tokens), padded at the left, and the mask that is False at padding."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,17 @@ class Embodiment:
         state, action: how numbers are normalised.
         video: the cameras, by the checkpoint's names.
         projector: which of the network's projectors are its own.
-        crop: see `DataConfig`.
+        crop: the part of each side that is kept of a picture; None shows all of it as lerobot did.
+        default_instruction: what is said where nothing is.
     """
 
     tag: str
     state: Scale
     action: Scale
     video: tuple[str, ...]
-    crop: float = 0.95
-    projector: int = field(default=EMBODIMENTS["new_embodiment"])
+    crop: float | None = 0.95
+    projector: int = EMBODIMENTS["new_embodiment"]
+    default_instruction: str = ""
 
 
 def read_embodiment(folder: Path, tag: str | None, data: DataConfig) -> Embodiment:

@@ -110,7 +110,7 @@ class _Eagle(nn.Module):
         )
         make_config, make_model = LANGUAGE_MODELS[config["text_config"]["architectures"][0]]
         cut = {"num_hidden_layers": layers, "tie_word_embeddings": False}
-        text = make_config(**_plain(config["text_config"]) | cut)
+        text = make_config(**_plain(config["text_config"], **cut))
         vision._attn_implementation = text._attn_implementation = READABLE
         self.vision_model, self.language_model = SiglipVisionModel(vision), make_model(text)
         self.image_token: int = config["image_token_index"]
@@ -235,10 +235,8 @@ def _pixel_shuffle(tokens: Tensor, side: int) -> Tensor:
     return squares.flatten(1, 2)
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config's own settings, without those of the machine it was saved on."""
-    return {
-        key: value
-        for key, value in config.items()
-        if not key.startswith("_") and key not in {"torch_dtype", "architectures", "use_cache"}
-    }
+def _plain(config: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
+    """A config's own settings, without those of the machine it was saved on, and some changed."""
+    left_out = {"torch_dtype", "architectures", "use_cache", *changed}
+    kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in left_out}
+    return kept | changed
