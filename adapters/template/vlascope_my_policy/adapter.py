@@ -49,7 +49,7 @@ class MyPolicyAdapter(VLAAdapter):
     name = "my_policy"
 
     def __init__(self, model: Network, checkpoint: str) -> None:
-        self.model: Network = model.eval().requires_grad_(False)
+        self.model: Any = model.eval().requires_grad_(False)
         self.info = AdapterInfo(
             name=self.name,
             checkpoint=checkpoint,
