@@ -31,6 +31,8 @@ def adapter_class(tmp_path_factory):
     sys.path.insert(0, str(folder))
     yield import_module(f"vlascope_{NAME}.adapter").KeaBirdAdapter
     sys.path.remove(str(folder))
+    for module in [name for name in sys.modules if name.startswith(f"vlascope_{NAME}")]:
+        del sys.modules[module]
 
 
 @pytest.mark.parametrize("check", conformance.ADAPTER_CHECKS, ids=lambda check: check.code)
