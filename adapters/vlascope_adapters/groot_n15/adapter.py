@@ -84,7 +84,7 @@ class GR00TN15Adapter(VLAAdapter):
             checkpoint: a hub id, or a folder in the layout of nvidia/GR00T-N1.5-3B (`config.json`,
                 weights, `experiment_cfg/metadata.json`) or in that of lerobot 0.4 and 0.5.
             device: where it runs.
-            dtype: of the weights.
+            dtype: of the weights; bfloat16 also turns upstream's autocast on.
             robot: what the numbers mean; by default what the names of the checkpoint and its
                 dataset say.
             eagle: the folder or hub id of Eagle's processor.
@@ -144,9 +144,13 @@ class GR00TN15Adapter(VLAAdapter):
         """
         head = self.model.action_head
         like = head.future_tokens.weight
+        half = like.dtype == torch.bfloat16
         shape = (head.horizon, head.action_dim)
-        noise = normal(generators, shape, device=like.device, dtype=like.dtype)
-        return self._decoded(self.model(**self.batch(observations), noise=noise))
+        kind = torch.float32 if half else like.dtype
+        noise = normal(generators, shape, device=like.device, dtype=kind)
+        batch = self.batch(observations)
+        with torch.autocast(like.device.type, torch.bfloat16, enabled=half):
+            return self._decoded(self.model(**batch, noise=noise))
 
     def batch(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
         """What the network takes for these observations, but for the noise.

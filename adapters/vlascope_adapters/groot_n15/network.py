@@ -105,9 +105,7 @@ class _Eagle(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], layers: int, pooling: bool) -> None:
         super().__init__()
-        vision = SiglipVisionConfig(
-            **_plain(config["vision_config"]) | {"vision_use_head": pooling}
-        )
+        vision = SiglipVisionConfig(**_plain(config["vision_config"], vision_use_head=pooling))
         make_config, make_model = LANGUAGE_MODELS[config["text_config"]["architectures"][0]]
         cut = {"num_hidden_layers": layers, "tie_word_embeddings": False}
         text = make_config(**_plain(config["text_config"], **cut))
