@@ -1,1 +1,1 @@
-"""Sparse autoencoders."""
+"""Sparse autoencoders: architectures, training, evaluation, features, and edits made of them."""
