@@ -114,6 +114,7 @@ class _EditSession(HookSession):
 
     def __init__(self, adapter: VLAAdapter, intervention: Intervention) -> None:
         super().__init__(adapter, adapter.match(intervention.at))
+        intervention.check(adapter.info, self.points)
         self.intervention = intervention
         self._tallies: list[_Tally] = []
         self._expected: Counter[str] = Counter()
@@ -264,6 +265,7 @@ def intervene(
         UnknownName: a glob of hook points matches nothing.
         EditMisfired: an intervention never fired, or a point fired another number of times than
             its pathway declares.
+        IncompatibleError: an intervention does not suit this policy or these points.
     """
     with ExitStack() as stack:
         sessions = [stack.enter_context(_EditSession(adapter, i)) for i in interventions]

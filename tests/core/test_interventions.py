@@ -65,7 +65,8 @@ EACH = {
 
 
 def test_every_registered_kind_is_tested_here():
-    assert EACH.keys() == plugins.interventions().keys()
+    found = plugins.interventions()
+    assert EACH.keys() == {kind for kind in found if found[kind].plugin == "builtin"}
 
 
 @pytest.mark.parametrize("kind", EACH)

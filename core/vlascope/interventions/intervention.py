@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +18,9 @@ from pydantic import (
 from torch import Tensor
 
 from vlascope.hooks import Firing, HookPoint, Moment
+
+if TYPE_CHECKING:
+    from vlascope.adapter import AdapterInfo
 
 __all__ = ["Intervention"]
 
@@ -72,6 +76,13 @@ class Intervention(BaseModel, ABC):
 
         Raises:
             MisalignedActivations: what should go in does not line up with what is there.
+        """
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """Refuse, before anything is inferred, a policy or hook points that do not suit this edit.
+
+        Raises:
+            IncompatibleError: saying what does not fit and what to do.
         """
 
     def concerns(self, point: HookPoint, moment: Moment) -> bool:

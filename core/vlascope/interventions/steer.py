@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
@@ -13,6 +14,9 @@ from vlascope.errors import MisalignedActivations
 from vlascope.hooks import Firing, HookPoint, Moment
 from vlascope.interventions.fields import TensorField
 from vlascope.interventions.intervention import Intervention
+
+if TYPE_CHECKING:
+    from vlascope.adapter import AdapterInfo
 
 __all__ = ["Clamp", "ProjectOut", "RandomDirection", "Steer"]
 
@@ -117,6 +121,11 @@ class RandomDirection(Intervention):
             assert self.strength is not None  # the validator saw to it
             norm = self.strength * activation.norm(dim=-1, keepdim=True)
         return activation + norm * self._direction(firing.point, activation)
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """What the matched edit refuses is refused."""
+        if self.like is not None:
+            self.like.check(info, points)
 
     def concerns(self, point: HookPoint, moment: Moment) -> bool:
         """Only where the matched edit acts too."""
