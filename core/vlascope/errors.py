@@ -21,6 +21,7 @@ __all__ = [
     "RunLocked",
     "StudyFileError",
     "UnknownName",
+    "UnusableActivations",
     "VlascopeError",
     "unknown_name",
 ]
@@ -55,6 +56,10 @@ class EditMisfired(VlascopeError, RuntimeError):
 
 class MisalignedActivations(VlascopeError, ValueError):
     """Activations that do not line up by coordinate or by shape with where they should go."""
+
+
+class UnusableActivations(VlascopeError, ValueError):
+    """Activations that nothing can be learned from: NaN, infinite, constant or none at all."""
 
 
 class CorruptFile(VlascopeError, ValueError):

@@ -1,1 +1,24 @@
 """Sparse autoencoders: architectures, training, evaluation, features, and edits made of them."""
+
+from __future__ import annotations
+
+from vlascope.hookspecs import Register, hookimpl
+
+__all__ = ["register_saes"]
+
+_ARCHITECTURES = {
+    "standard": ("standard:Standard", "ReLU latents, penalised by their sum (L1)"),
+    "topk": ("topk:TopK", "the k largest latents of each row fire"),
+    "batch_topk": ("batch_topk:BatchTopK", "k per row on average over a batch"),
+    "jumprelu": ("jumprelu:JumpReLU", "a learned threshold for each latent"),
+    "gated": ("gated:Gated", "one encoder says which latents fire, another how strongly"),
+    "matryoshka": ("matryoshka:Matryoshka", "BatchTopK whose first latents reconstruct alone"),
+    "temporal": ("temporal:Temporal", "TopK whose codes change slowly over time"),
+}
+
+
+@hookimpl
+def register_saes(register: Register) -> None:
+    """Name the architectures."""
+    for name, (where, summary) in _ARCHITECTURES.items():
+        register(name, f"vlascope_sae.architectures.{where}", summary=summary)

@@ -16,7 +16,15 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from vlascope_sae.normalisation import Normalisation, NormalisationKind, Sample
+from vlascope.errors import IncompatibleError, UnusableActivations
+from vlascope_sae.kernels import Precision
+from vlascope_sae.normalisation import (
+    Normalisation,
+    NormalisationKind,
+    Sample,
+    geometric_median,
+    usable,
+)
 
 __all__ = ["SAEConfig", "SparseAutoencoder", "SparseCodes", "Step"]
 
@@ -33,6 +41,11 @@ class SAEConfig(BaseModel):
         aux_weight: how much the auxiliary loss of dead latents counts; 0 for none.
         aux_k: how many dead latents reconstruct the residual.
         dead_after: a latent that has not fired over so many samples is dead.
+        encoder_bias: whether latents have biases of their own.
+        decoder_bias: whether a constant is added to what is decoded.
+        unit_decoder: whether decoder rows are kept at norm 1 while training.
+        encoder_scale: the encoder starts as this times the decoder's transpose.
+        precision: of the encoder's matmul; `bf16` chooses who fires from rounded numbers.
         seed: of the initial weights.
     """
 
@@ -46,6 +59,11 @@ class SAEConfig(BaseModel):
     aux_weight: float = Field(default=1 / 32, ge=0)
     aux_k: int = Field(default=512, ge=1)
     dead_after: int = Field(default=1_000_000, ge=1)
+    encoder_bias: bool = True
+    decoder_bias: bool = True
+    unit_decoder: bool = True
+    encoder_scale: float = Field(default=1.0, gt=0)
+    precision: Precision = "full"
     seed: int = 0
 
     @property
@@ -88,62 +106,113 @@ class Step:
 
 
 class SparseAutoencoder(nn.Module, ABC):
-    """Activations as sparse, non-negative sums of learned directions, plus an error.
+    """Activations as sparse sums of learned directions, plus an error.
 
     A subclass says how latents fire (`encode_normalised`) and what training minimises (`step`).
+    Training calls `initialise` once, then `step`, `loss.backward()`, `before_optimizer_step()`,
+    the optimiser, and `after_optimizer_step()`.
+
+    `W_enc` lies in memory as its transpose does (one latent after another), so that its gradient,
+    which is a sum over samples for each latent, needs no transposition; files need `.contiguous()`.
     """
 
     config_class: ClassVar[type[SAEConfig]] = SAEConfig
+    takes_pairs: ClassVar[bool] = False
+    """Whether `step` wants (pairs, 2, d): the same token at adjacent times."""
+
+    target_variance: Float[Tensor, ""]
 
     def __init__(self, config: SAEConfig) -> None:
         super().__init__()
         self.config = config
         generator = torch.Generator().manual_seed(config.seed)
-        directions = torch.randn(config.d_sae, config.width_out, generator=generator)
-        directions = directions / directions.norm(dim=1, keepdim=True)
-        self.W_dec = nn.Parameter(directions)
-        if config.width_out == config.d_in:
-            encoder = directions.T.clone()
-        else:
-            encoder = torch.randn(config.d_in, config.d_sae, generator=generator)
-            encoder = encoder / encoder.norm(dim=0, keepdim=True)
-        self.W_enc = nn.Parameter(encoder)
-        self.b_enc = nn.Parameter(torch.zeros(config.d_sae))
-        self.b_dec = nn.Parameter(torch.zeros(config.width_out))
+        self.W_dec = nn.Parameter(_unit_rows(config.d_sae, config.width_out, generator))
+        encoder = self.W_dec.detach().clone()
+        if self.is_transcoder:
+            encoder = _unit_rows(config.d_sae, config.d_in, generator)
+        self.W_enc = nn.Parameter((encoder * config.encoder_scale).T)
+        self.b_enc = nn.Parameter(torch.zeros(config.d_sae), requires_grad=config.encoder_bias)
+        self.b_dec = nn.Parameter(torch.zeros(config.width_out), requires_grad=config.decoder_bias)
         self.normalise_in = Normalisation(config.normalise, config.d_in)
-        self.normalise_out = (
-            self.normalise_in
-            if config.d_out is None
-            else Normalisation(config.normalise, config.width_out)
-        )
+        if self.is_transcoder:
+            # a row of the target has a scale of its own that its input does not tell
+            kind = "unit_norm" if config.normalise == "layer_norm" else config.normalise
+            self.normalise_target = Normalisation(kind, config.width_out)
+        self.register_buffer("target_variance", torch.ones(()))
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it predicts another site than it reads."""
+        return self.config.d_out is not None
+
+    @property
+    def normalise_out(self) -> Normalisation:
+        """The normalisation of what is predicted."""
+        return self.normalise_target if self.is_transcoder else self.normalise_in
 
     @abstractmethod
     def encode_normalised(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows f"]:
-        """Latents of normalised rows, dense and non-negative, as they are at inference."""
+        """Latents of normalised rows, dense, as they are at inference."""
 
     @abstractmethod
     def step(
         self,
         x: Float[Tensor, "rows d"],
-        target: Float[Tensor, "rows o"] | None,
+        target: Float[Tensor, "rows o"] | None = None,
         *,
-        dead: Tensor,
-        progress: float,
+        dead: Tensor | None = None,
+        progress: float = 1.0,
     ) -> Step:
         """The losses of a batch; `target` is `x` itself but for a transcoder.
 
         Args:
-            x: activations in their own units.
+            x: activations in their own units; (pairs, 2, d) where `takes_pairs`.
             target: what to predict, in its own units; None for `x`.
-            dead: bool (d_sae,), latents that have not fired for `dead_after` samples.
+            dead: bool (d_sae,), latents that have not fired for `dead_after` samples; None where
+                it is known that there are none, which saves the auxiliary loss its work.
             progress: share of the training done, 0 to 1, for sparsity schedules.
         """
+
+    @torch.no_grad()
+    def initialise(
+        self, sample: Float[Tensor, "n d"], target: Float[Tensor, "n o"] | None = None
+    ) -> Self:
+        """Fit the normalisation and start the decoder's bias at the geometric median.
+
+        Args:
+            sample: rows of training data, outliers left out; some thousands will do.
+            target: for a transcoder, the rows to predict from them.
+
+        Raises:
+            UnusableActivations: NaN, infinite, constant or no rows, or rows of another width.
+        """
+        seen = self._target(sample, target)
+        _check_width(sample, self.config.d_in, "input")
+        _check_width(seen, self.config.width_out, "target")
+        self.normalise_in.fit(sample)
+        rows = usable(seen)
+        if self.is_transcoder:
+            self.normalise_target.fit(seen)
+        if self.normalise_out.foldable:
+            rows = ((rows - self.normalise_out.mean) / self.normalise_out.std).double()
+            if self.config.decoder_bias:
+                self.b_dec.copy_(geometric_median(rows))
+        self.target_variance.copy_(rows.var(0, correction=0).sum())
+        return self
 
     def encode(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows f"]:
         """Latents of activations in their own units."""
         n, _ = self.normalise_in(x)
         rows = n.reshape(-1, n.shape[-1])
         return self.encode_normalised(rows).reshape(*x.shape[:-1], -1)
+
+    @torch.no_grad()
+    def encode_sparse(self, x: Float[Tensor, "rows d"]) -> SparseCodes:
+        """Latents that fired, filled up to the row with most of them; not differentiable."""
+        z = self.encode(x)
+        k = max(int((z != 0).sum(-1).max()), 1)
+        indices = z.abs().topk(k, dim=-1, sorted=False).indices
+        return SparseCodes(indices, z.gather(-1, indices))
 
     def decode(
         self, z: Float[Tensor, "*rows f"], like: Float[Tensor, "*rows d"] | None = None
@@ -163,11 +232,72 @@ class SparseAutoencoder(nn.Module, ABC):
         """The reconstruction."""
         return self.decode(self.encode(x), like=x)
 
+    def preactivations(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows f"]:
+        """What latents see before they decide to fire: (n - b_dec) W_enc + b_enc.
+
+        The decoder's bias is folded into the encoder's; a transcoder's lives at another site.
+        """
+        bias = self.b_enc
+        if not self.is_transcoder:
+            bias = torch.addmv(bias, self.W_enc.T, self.b_dec, alpha=-1)
+        return torch.addmm(bias, n, self.W_enc)
+
+    @torch.no_grad()
+    def before_optimizer_step(self) -> None:
+        """Remove from the decoder's gradient what would only change the norm of its rows."""
+        if self.config.unit_decoder and self.W_dec.grad is not None:
+            along = torch.einsum("fd,fd->f", self.W_dec.grad, self.W_dec)
+            self.W_dec.grad.addcmul_(along[:, None], self.W_dec, value=-1)
+
+    @torch.no_grad()
+    def after_optimizer_step(self) -> None:
+        """Bring the decoder's rows back to norm 1."""
+        if self.config.unit_decoder:
+            self.unit_decoder()
+
     @torch.no_grad()
     def unit_decoder(self) -> Self:
         """Make every decoder row of norm 1."""
         self.W_dec.div_(self.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
         return self
+
+    @torch.no_grad()
+    def fold(self) -> Self:
+        """A copy that needs no normalisation and gives the same latents and reconstructions.
+
+        Raises:
+            IncompatibleError: the normalisation differs from row to row.
+        """
+        if not (self.normalise_in.foldable and self.normalise_out.foldable):
+            raise IncompatibleError(
+                f"{self.config.normalise} takes each row's own scale, which no weights can hold: "
+                "keep the autoencoder as it is (none, zscore and unit_norm can be folded)"
+            )
+        changed = {"normalise": "none", "unit_decoder": False}
+        folded = type(self)(self.config.model_copy(update=changed)).to(self.W_dec)
+        folded.load_state_dict(self.state_dict())
+        for part in {folded.normalise_in, folded.normalise_out}:
+            part.reset()
+        read, told = self.normalise_in, self.normalise_out
+        folded.W_enc.copy_(self.W_enc / read.std[:, None])
+        folded.W_dec.copy_(self.W_dec * told.std)
+        folded.b_dec.copy_(self.b_dec * told.std + told.mean)
+        if self.is_transcoder:
+            folded.shift_encoder_bias(-(read.mean / read.std) @ self.W_enc)
+        return folded.train(self.training)
+
+    @torch.no_grad()
+    def shift_encoder_bias(self, by: Float[Tensor, " f"]) -> None:
+        """Add to every pre-activation; architectures with more than one bias move them all."""
+        self.b_enc.add_(by)
+
+    def _target(self, x: Tensor, target: Tensor | None) -> Tensor:
+        if target is None and self.is_transcoder:
+            raise UnusableActivations(
+                f"a transcoder of width {self.config.d_in} -> {self.config.d_out} needs the "
+                "activations to predict (target=...)"
+            )
+        return x if target is None else target
 
     def _sample(self, like: Tensor | None) -> Sample | None:
         if self.normalise_out.foldable:
@@ -179,3 +309,16 @@ class SparseAutoencoder(nn.Module, ABC):
             )
         _, sample = self.normalise_out(like)
         return sample
+
+
+def _unit_rows(rows: int, width: int, generator: torch.Generator) -> Tensor:
+    directions = torch.randn(rows, width, generator=generator)
+    return directions / directions.norm(dim=1, keepdim=True)
+
+
+def _check_width(x: Tensor, width: int, which: str) -> None:
+    if x.ndim != 2 or x.shape[1] != width:
+        raise UnusableActivations(
+            f"got {which} of shape {tuple(x.shape)} for an autoencoder of {which} width {width}; "
+            "set d_in (and d_out) to the width of the hook point"
+        )

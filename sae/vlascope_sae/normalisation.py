@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Normalisation", "NormalisationKind", "Sample"]
+from vlascope.errors import UnusableActivations
+
+__all__ = ["Normalisation", "NormalisationKind", "Sample", "geometric_median", "usable"]
 
 NormalisationKind = Literal["none", "zscore", "unit_norm", "layer_norm"]
 _EPSILON = 1e-6
@@ -27,7 +29,8 @@ class Normalisation(nn.Module):
     `none` leaves them; `zscore` takes mean and standard deviation of every dimension; `unit_norm`
     divides by one number so that the mean norm is sqrt(d) (Anthropic, April 2024 update);
     `layer_norm` takes mean and norm of each row's own dimensions after subtracting `mean`, as
-    DrVLA does. The first three are affine with constants and can be folded into weights.
+    DrVLA does; there `mean` starts at the geometric median and is learned. The first three are
+    affine with constants and can be folded into weights.
     """
 
     mean: Float[Tensor, " d"]
@@ -36,7 +39,10 @@ class Normalisation(nn.Module):
     def __init__(self, kind: NormalisationKind, d: int) -> None:
         super().__init__()
         self.kind: NormalisationKind = kind
-        self.register_buffer("mean", torch.zeros(d))
+        if kind == "layer_norm":
+            self.mean = nn.Parameter(torch.zeros(d))
+        else:
+            self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("std", torch.ones(d))
 
     @property
@@ -45,23 +51,29 @@ class Normalisation(nn.Module):
         return self.kind != "layer_norm"
 
     @torch.no_grad()
+    def reset(self) -> None:
+        """Back to constants that change nothing."""
+        self.mean.zero_()
+        self.std.fill_(1.0)
+
+    @torch.no_grad()
     def fit(self, x: Float[Tensor, "n d"]) -> None:
         """Learn the constants from a sample of rows.
 
+        A dimension that is constant in the sample keeps standard deviation 1.
+
         Raises:
-            ValueError: the sample is empty or not finite.
+            UnusableActivations: the sample is empty, not finite or constant.
         """
-        rows = x.double()
-        if len(rows) == 0 or not torch.isfinite(rows).all():
-            raise ValueError(
-                f"normalisation needs finite rows; got {tuple(x.shape)} with "
-                f"{int((~torch.isfinite(x)).sum())} numbers that are not"
-            )
+        rows = usable(x)
         if self.kind == "zscore":
             self.mean.copy_(rows.mean(0))
-            self.std.copy_(rows.std(0, correction=0).clamp_min(_EPSILON))
+            std = rows.std(0, correction=0)
+            self.std.copy_(torch.where(std > _EPSILON * std.max(), std, 1.0))
         elif self.kind == "unit_norm":
-            self.std.fill_(rows.norm(dim=-1).mean().clamp_min(_EPSILON) / rows.shape[-1] ** 0.5)
+            self.std.fill_(rows.norm(dim=-1).mean() / rows.shape[-1] ** 0.5)
+        elif self.kind == "layer_norm":
+            self.mean.copy_(geometric_median(rows))
 
     def forward(
         self, x: Float[Tensor, "*rows d"]
@@ -85,3 +97,41 @@ class Normalisation(nn.Module):
         if sample is None:
             return n * self.std + self.mean
         return n * sample.scale + sample.shift + self.mean
+
+
+def usable(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The rows in float64.
+
+    Raises:
+        UnusableActivations: there are none, some are not finite, or all are the same.
+    """
+    if x.ndim != 2 or len(x) == 0:
+        raise UnusableActivations(f"got activations of shape {tuple(x.shape)}; expected rows x d")
+    rows = x.double()
+    finite = torch.isfinite(rows)
+    if not finite.all():
+        raise UnusableActivations(
+            f"{int((~finite).any(1).sum())} of {len(x)} rows hold NaN or infinity; look for an "
+            "overflow where they were recorded (float16?), or leave those rows out"
+        )
+    if bool((rows == rows[0]).all()):
+        raise UnusableActivations(
+            f"all {len(x)} rows are the same, so there is nothing to learn; check the hook point, "
+            "the token span and that the recording saw more than one observation"
+        )
+    return rows
+
+
+def geometric_median(
+    x: Float[Tensor, "n d"], *, iterations: int = 100, tolerance: float = 1e-6
+) -> Float[Tensor, " d"]:
+    """The point with the least sum of distances to the rows (Weiszfeld's iteration)."""
+    point = x.mean(0)
+    for _ in range(iterations):
+        weight = 1 / (x - point).norm(dim=1).clamp_min(1e-12)
+        nearer = (x * weight[:, None]).sum(0) / weight.sum()
+        moved = (nearer - point).norm()
+        point = nearer
+        if bool(moved <= tolerance * point.norm()):
+            break
+    return point

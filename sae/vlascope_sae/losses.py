@@ -1,0 +1,88 @@
+"""What a training step minimises, in units where a batch's expected variance is 1.
+
+Every term is a mean over rows, divided by a constant fitted once (`target_variance`): so the
+losses of two halves of a batch average to the loss of the whole, on one device or on several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlascope_sae.autoencoder import SparseAutoencoder
+
+__all__ = ["Batch", "auxiliary_loss"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A batch in the units an autoencoder works in.
+
+    Attributes:
+        n: what it reads.
+        target: what it should give back.
+        weight: (rows, 1), squared size of a normalised unit, in units of the target's variance.
+    """
+
+    n: Float[Tensor, "rows d"]
+    target: Float[Tensor, "rows o"]
+    weight: Float[Tensor, "*rows"]
+
+    @classmethod
+    def of(cls, sae: SparseAutoencoder, x: Tensor, target: Tensor | None) -> Batch:
+        """Normalise a batch given in its own units."""
+        n, sample = sae.normalise_in(x)
+        if sae.is_transcoder:
+            wanted, sample = sae.normalise_out(sae._target(x, target))
+        else:
+            wanted = n if target is None else sae.normalise_out(target)[0]
+        weight = 1 / sae.target_variance
+        return cls(n, wanted, weight if sample is None else weight * sample.scale.square())
+
+    def loss(self, reconstruction: Float[Tensor, "rows o"]) -> Float[Tensor, ""]:
+        """Mean squared error of the batch, divided by the variance of the data."""
+        return self.error(self.target - reconstruction)
+
+    def error(self, difference: Float[Tensor, "rows o"]) -> Float[Tensor, ""]:
+        """Mean over rows of the squared norm, divided by the variance of the data."""
+        if self.weight.ndim == 0:
+            return difference.square().sum() * (self.weight / len(difference))
+        return (difference.square() * self.weight).sum() / len(difference)
+
+
+def auxiliary_loss(
+    sae: SparseAutoencoder,
+    batch: Batch,
+    reconstruction: Float[Tensor, "rows o"],
+    dead: Tensor | None,
+) -> Float[Tensor, ""] | None:
+    """How well dead latents reconstruct what living ones leave over; None where none is dead.
+
+    The `aux_k` dead latents with the largest pre-activations do it (Gao et al. 2024, appendix A.2),
+    *signed*: behind a ReLU a dead latent's encoder would get no gradient. Fewer dead latents than
+    `aux_k` count proportionally less.
+    """
+    if dead is None or sae.config.aux_weight == 0:
+        return None
+    if dead.device.type == "cpu" and not dead.any():
+        return None
+    residual = (batch.target - reconstruction).detach()
+    k = min(sae.config.aux_k, sae.config.d_sae)
+    # only on a CPU may the number of dead latents shape the work without waiting for it
+    some = dead.nonzero()[:, 0] if dead.device.type == "cpu" else slice(None)
+    bias = sae.b_enc[some]
+    encoder = sae.W_enc.T[some]
+    if not sae.is_transcoder:
+        bias = bias - encoder @ sae.b_dec
+    values = torch.addmm(bias, batch.n, encoder.T)
+    masked = values.masked_fill(~dead[some], float("-inf"))
+    if values.shape[1] > k:
+        chosen = masked.topk(k, dim=1, sorted=False).indices
+        picked = torch.zeros_like(dead[some]).expand(values.shape).scatter(1, chosen, True)
+        masked = masked.masked_fill(~picked, float("-inf"))
+    z = torch.where(masked == float("-inf"), 0.0, values)
+    share = (dead.sum() / k).clamp(max=1)
+    return share * batch.error(residual - z @ sae.W_dec[some])
