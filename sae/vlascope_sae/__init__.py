@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_saes"]
+__all__ = ["register_interventions", "register_saes"]
 
 _ARCHITECTURES = {
     "standard": ("standard:Standard", "ReLU latents, penalised by their sum (L1)"),
@@ -22,3 +22,15 @@ def register_saes(register: Register) -> None:
     """Name the architectures."""
     for name, (where, summary) in _ARCHITECTURES.items():
         register(name, f"vlascope_sae.architectures.{where}", summary=summary)
+
+
+@hookimpl
+def register_interventions(register: Register) -> None:
+    """Name the edits that go through an autoencoder."""
+    where = "vlascope_sae.splicing"
+    register(
+        "sae_reconstruct", f"{where}:Reconstruct", summary="replace by an SAE's reconstruction"
+    )
+    register(
+        "sae_feature", f"{where}:FeatureEdit", summary="scale, clamp, ablate or add SAE features"
+    )

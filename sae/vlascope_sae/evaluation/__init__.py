@@ -1,0 +1,1 @@
+"""How good an autoencoder is, on episodes that it was not trained on."""
