@@ -237,7 +237,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
         The decoder's bias is folded into the encoder's; a transcoder's lives at another site.
         """
-        bias = self.b_enc
+        bias: Tensor = self.b_enc
         if not self.is_transcoder:
             bias = torch.addmv(bias, self.W_enc.T, self.b_dec, alpha=-1)
         return torch.addmm(bias, n, self.W_enc)

@@ -8,14 +8,14 @@ here asks the device for a number on the host.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 __all__ = [
@@ -105,6 +105,14 @@ class Support:
             x.contiguous(), weight.contiguous(), self.indices, self.offsets, self.rows, 0, -1
         )
 
+    def between(self, start: int, end: int) -> tuple[Tensor, Support]:
+        """Which entries are of latents start..end, and their support; waits for the device."""
+        chosen = ((self.indices >= start) & (self.indices < end)).nonzero()[:, 0]
+        rows = self.rows[chosen]
+        numbers = torch.arange(len(self.offsets), device=rows.device)
+        offsets = torch.searchsorted(rows, numbers)
+        return chosen, Support(self.indices[chosen] - start, offsets, rows, end - start)
+
     def counts(self, weights: Float[Tensor, " fired"]) -> Float[Tensor, " f"]:
         """For each latent the sum of its entries' weights."""
         return weights.new_zeros(self.d_sae).scatter_add(0, self.indices, weights)
@@ -116,16 +124,48 @@ def preactivations(
     bias: Float[Tensor, " f"],
     precision: Precision = "full",
 ) -> Float[Tensor, "rows f"]:
-    """x W + b; at bf16 the matmul is rounded, which is enough to choose who fires."""
+    """W x + b for every row; at bf16 the matmul is rounded, which is enough to choose who fires."""
     if precision == "full":
         return torch.addmm(bias, x, weight)
     return torch.addmm(bias.bfloat16(), x.bfloat16(), weight.bfloat16())
 
 
+def largest_of_batch(
+    pre: Float[Tensor, "rows f"], k: int
+) -> tuple[Support, Float[Tensor, " fired"]]:
+    """The k * rows largest numbers of a batch and where they are, in order of rows.
+
+    On a CPU a bound that a sample of the rows suggests leaves few candidates to choose from.
+    """
+    wanted = k * len(pre)
+    flat = pre.reshape(-1)
+    candidates = _above_a_bound(pre, wanted) if pre.device.type == "cpu" else None
+    if candidates is None:
+        chosen = flat.topk(wanted, sorted=False).indices
+    else:
+        chosen = candidates[flat[candidates].topk(wanted, sorted=False).indices]
+    chosen = chosen.sort().values
+    rows = chosen // pre.shape[1]
+    numbers = torch.arange(len(pre), device=pre.device)
+    support = Support(
+        chosen - rows * pre.shape[1], torch.searchsorted(rows, numbers), rows, pre.shape[1]
+    )
+    return support, flat[chosen]
+
+
+def _above_a_bound(pre: Tensor, wanted: int) -> Tensor | None:
+    """Places of more than `wanted` numbers, among them the largest; None where a guess failed."""
+    sample = pre[:: max(len(pre) // 64, 1)].reshape(-1).float()
+    share = min(1.5 * wanted / pre.numel(), 1.0)
+    bound = sample.kthvalue(max(int(sample.numel() * (1 - share)), 1)).values
+    above = (pre.reshape(-1) >= bound).nonzero()[:, 0]
+    return above if len(above) >= wanted else None
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -133,17 +173,17 @@ class _Gather(torch.autograd.Function):
         known: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.support = support  # pyright: ignore[reportAttributeAccessIssue]
+        ctx.support = support
         if known is not None:
             return known.clone()
         return support.dots(x, weight) + bias[support.indices]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        support: Support = ctx.support  # type: ignore[attr-defined]
-        wanted = ctx.needs_input_grad  # type: ignore[attr-defined]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
+        x, weight = ctx.saved_tensors
+        support: Support = ctx.support
+        wanted = ctx.needs_input_grad
         return (
             support.sum_by_row(weight, grad) if wanted[0] else None,
             support.sum_by_latent(x, grad) if wanted[1] else None,
@@ -155,22 +195,26 @@ class _Gather(torch.autograd.Function):
 
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor, weight: Tensor, support: Support) -> Tensor:
+    def forward(ctx: Any, values: Tensor, weight: Tensor, support: Support) -> Tensor:
         ctx.save_for_backward(values, weight)
-        ctx.support = support  # pyright: ignore[reportAttributeAccessIssue]
+        ctx.support = support
         return support.sum_by_row(weight, values)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        values, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        support: Support = ctx.support  # type: ignore[attr-defined]
-        wanted = ctx.needs_input_grad  # type: ignore[attr-defined]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
+        values, weight = ctx.saved_tensors
+        support: Support = ctx.support
+        wanted = ctx.needs_input_grad
         return (
             support.dots(grad, weight) if wanted[0] else None,
             support.sum_by_latent(grad, values) if wanted[1] else None,
             None,
         )
+
+
+_gather: Callable[..., Tensor] = _Gather.apply
+_decode: Callable[..., Tensor] = _Decode.apply
 
 
 def gather_encode(
@@ -181,13 +225,11 @@ def gather_encode(
     known: Float[Tensor, " fired"] | None = None,
 ) -> Float[Tensor, " fired"]:
     """Pre-activations at a support only; `known` are the same numbers if already computed."""
-    values: Tensor = _Gather.apply(x, weight.T, bias, support, known)
-    return values
+    return _gather(x, weight.T, bias, support, known)
 
 
 def sparse_decode(
     values: Float[Tensor, " fired"], weight: Float[Tensor, "f d"], support: Support
 ) -> Float[Tensor, "rows d"]:
     """The sum of decoder rows, each times its latent's value."""
-    decoded: Tensor = _Decode.apply(values, weight, support)
-    return decoded
+    return _decode(values, weight, support)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlascope_sae.autoencoder import SparseAutoencoder
+from vlascope_sae.autoencoder import SparseAutoencoder, Step
 
-__all__ = ["Batch", "auxiliary_loss"]
+__all__ = ["Batch", "auxiliary_loss", "finish", "warmed_up"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,49 @@ class Batch:
         if self.weight.ndim == 0:
             return difference.square().sum() * (self.weight / len(difference))
         return (difference.square() * self.weight).sum() / len(difference)
+
+    def size(self, values: Float[Tensor, "rows f"]) -> Float[Tensor, ""]:
+        """Mean over rows of the sum of latents, in units of the data's standard deviation."""
+        unit = self.weight.sqrt()
+        return (values.sum(-1, keepdim=True) * unit).sum() / len(values)
+
+
+def warmed_up(weight: float, progress: float, warmup: float) -> float:
+    """A penalty that grows linearly over the first share `warmup` of the training."""
+    return weight * min(progress / warmup, 1.0) if warmup > 0 else weight
+
+
+def finish(
+    sae: SparseAutoencoder,
+    batch: Batch,
+    reconstruction: Float[Tensor, "rows o"],
+    counts: Float[Tensor, " f"],
+    *,
+    dead: Tensor | None,
+    penalties: dict[str, tuple[float, Tensor]] | None = None,
+    error: Tensor | None = None,
+) -> Step:
+    """The step of a batch: its error, the penalties (weight, value), and the auxiliary loss.
+
+    Args:
+        sae: whose step it is.
+        batch: what was read.
+        reconstruction: what came out.
+        counts: in how many rows each latent fired.
+        dead: as in `SparseAutoencoder.step`.
+        penalties: by name.
+        error: instead of the batch's squared error.
+    """
+    loss = batch.loss(reconstruction) if error is None else error
+    parts = {"reconstruction": loss.detach()}
+    terms = dict(penalties or {})
+    auxiliary = auxiliary_loss(sae, batch, reconstruction, dead)
+    if auxiliary is not None:
+        terms["auxiliary"] = (sae.config.aux_weight, auxiliary)
+    for name, (weight, value) in terms.items():
+        parts[name] = value.detach()
+        loss = loss + weight * value
+    return Step(loss, parts, counts > 0, counts.sum() / len(batch.n))
 
 
 def auxiliary_loss(

@@ -17,9 +17,9 @@ from vlascope_sae.kernels import (
     prefer_dense,
     sparse_decode,
 )
-from vlascope_sae.losses import Batch, auxiliary_loss
+from vlascope_sae.losses import Batch, finish
 
-__all__ = ["TopK", "TopKConfig"]
+__all__ = ["TopK", "TopKConfig", "fired_counts"]
 
 
 class TopKConfig(SAEConfig):
@@ -74,15 +74,7 @@ class TopK(SparseAutoencoder):
         batch = Batch.of(self, x, target)
         values, support = self.fire(batch.n)
         reconstruction = self.decode_support(values, support)
-        error = batch.loss(reconstruction)
-        parts = {"reconstruction": error.detach()}
-        loss = error
-        auxiliary = auxiliary_loss(self, batch, reconstruction, dead)
-        if auxiliary is not None:
-            loss = loss + self.config.aux_weight * auxiliary
-            parts["auxiliary"] = auxiliary.detach()
-        counts = support.counts((values.detach() != 0).to(values.dtype))
-        return Step(loss, parts, counts > 0, counts.sum() / len(batch.n))
+        return finish(self, batch, reconstruction, fired_counts(values, support), dead=dead)
 
     def fire(self, n: Float[Tensor, "rows d"]) -> tuple[Float[Tensor, " fired"], Support]:
         """Values of the latents that fire in training, differentiable, and which they are."""
@@ -119,3 +111,8 @@ class TopK(SparseAutoencoder):
     def _codes(self, pre: Float[Tensor, "rows f"]) -> SparseCodes:
         values, indices = pre.topk(self.settings.k, dim=1, sorted=False)
         return SparseCodes(indices, values if self.settings.signed else values.relu())
+
+
+def fired_counts(values: Float[Tensor, " fired"], support: Support) -> Float[Tensor, " f"]:
+    """In how many rows each latent fired."""
+    return support.counts((values.detach() != 0).to(values.dtype))
