@@ -59,7 +59,10 @@ def refuse_elsewhere(
     _refuse_unfitted(reference, trained.sae)
     unknown = reference.held is not None and not trained.provenance.checkpoint_hash
     for point in points:
-        check_fits(trained, info, point, any_checkpoint=any_checkpoint or unknown)
+        try:
+            check_fits(trained, info, point, any_checkpoint=any_checkpoint or unknown)
+        except IncompatibleError as error:
+            raise IncompatibleError(f"{reference}: {error}") from error
 
 
 def refuse_other_units(
