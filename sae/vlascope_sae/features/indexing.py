@@ -101,7 +101,8 @@ class Gathering:
     """What was seen so far: sums and rankings of every feature, names of episodes and tasks."""
 
     def __init__(self, sae: SparseAutoencoder, *, top_k: int, threshold: float, pool: Pool) -> None:
-        self._sae, self._pool, features = sae, pool, sae.config.d_sae
+        self._sae, features = sae, sae.config.d_sae
+        self._pool: Pool = pool
         self._device = sae.W_dec.device
         self.top = Strongest(features, top_k, len(COLUMNS))
         self.tally = EpisodeTally(features, threshold)

@@ -69,7 +69,8 @@ def encoded(sae: SparseAutoencoder, block: Block, device: torch.device) -> Float
             f"{int((~torch.isfinite(block.values)).sum())} stored numbers are not finite; features "
             "of them mean nothing: leave those rows out (where) or record them again"
         )
-    return sae.encode(block.values.to(device)).float().clamp_min(0).cpu()
+    x = block.values.to(device, sae.W_enc.dtype)
+    return sae.encode(x).float().clamp_min(0).cpu()
 
 
 def gathered(z: Float[Tensor, "rows f"], block: Block) -> Moments:
