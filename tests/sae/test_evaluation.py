@@ -131,6 +131,17 @@ def test_unusable_rows_are_refused():
         evaluate_reconstruction(signs(6), [], "none")
 
 
+def test_a_transcoder_is_judged_by_what_it_predicts():
+    sae = build({"architecture": "topk", "d_in": 3, "d_out": 2, "d_sae": 4, "k": 4})
+    x, target = rows(20, 3), rows(20, 2, seed=1)
+    with torch.no_grad():
+        wanted = sae(x)
+    assert evaluate_reconstruction(sae, [(x, wanted)], "t").fvu == pytest.approx(0, abs=1e-10)
+    assert evaluate_reconstruction(sae, [(x, target)], "t").fvu > 0.5
+    with pytest.raises(UnusableActivations, match="give target too"):
+        evaluate_reconstruction(sae, [x], "t")
+
+
 def test_redundancy_finds_the_copied_direction():
     sae = signs(6)
     with torch.no_grad():

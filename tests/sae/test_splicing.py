@@ -14,6 +14,7 @@ from vlascope.errors import (
 from vlascope.hooks import Firing, HookPoint, Moment
 from vlascope.interventions import ProjectOut, RandomDirection, Steer, parse_intervention
 from vlascope.noise import generator_for
+from vlascope.plugins import saes
 from vlascope_adapters.toy.adapter import ToyAdapter
 from vlascope_adapters.toy.weights import COLOURS, VLM
 from vlascope_benchmarks.toy.env import ToyBenchmark
@@ -181,6 +182,24 @@ def test_an_edit_adds_what_the_decoder_makes_of_the_change(normalise, mode, valu
     wanted = x + sae.decode(changed, like=x) - sae.decode(z, like=x)
     edit = FeatureEdit(at=AT, sae=sae, features=(3, 17), mode=mode, value=value)
     torch.testing.assert_close(edit.edit(x[None], FIRING)[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", saes())
+def test_every_architecture_can_be_edited(architecture):
+    sparse = architecture in ("topk", "batch_topk", "matryoshka", "temporal")
+    settings = {"k": 5} if sparse else {}
+    sae = build({"architecture": architecture, "d_in": 12, "d_sae": 40} | settings).eval()
+    x = rows(30, 12, seed=1)
+    z = sae.encode(x)
+    feature = int((z != 0).sum(0).argmax())
+    changed = z.clone()
+    changed[:, feature] *= 3
+    edit = FeatureEdit(at=AT, sae=sae, features=feature, mode="scale", value=3.0)
+    wanted = x + sae.decode(changed, like=x) - sae.decode(z, like=x)
+    torch.testing.assert_close(edit.edit(x[None], FIRING)[0], wanted, rtol=1e-4, atol=1e-4)
+    assert torch.equal(edit.edit(x[None], FIRING)[0][z[:, feature] == 0], x[z[:, feature] == 0])
+    spliced = Reconstruct(at=AT, sae=sae).edit(x[None], FIRING)[0]
+    torch.testing.assert_close(spliced, sae(x))
 
 
 def test_every_token_is_encoded_by_itself_also_where_training_pooled():

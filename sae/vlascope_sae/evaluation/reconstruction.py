@@ -32,24 +32,35 @@ class ReconstructionPass:
         self._fired = torch.zeros(sae.config.d_sae, dtype=torch.int64, device=sae.W_dec.device)
 
     @torch.no_grad()
-    def add(self, x: Float[Tensor, "rows d"]) -> None:
+    def add(
+        self, x: Float[Tensor, "rows d"], target: Float[Tensor, "rows o"] | None = None
+    ) -> None:
         """Encode, reconstruct and count some rows.
 
+        Args:
+            x: activations in their own units.
+            target: for a transcoder, what they are to predict.
+
         Raises:
-            UnusableActivations: numbers among them are not finite.
+            UnusableActivations: numbers among them are not finite, or a transcoder has no target.
         """
-        if not torch.isfinite(x).all():
-            raise UnusableActivations(
-                f"{int((~torch.isfinite(x)).sum())} of the {x.numel()} numbers in these rows are "
-                "not finite; leave those rows out or record them again"
-            )
-        rows = x.to(self._sae.W_dec)
-        latents = self._sae.encode(rows)
-        x_hat = self._sae.decode(latents, like=rows)
+        sae = self._sae
+        if sae.is_transcoder and target is None:
+            raise UnusableActivations("a transcoder is judged by what it predicts: give target too")
+        rows = x.to(sae.W_dec)
+        wanted = rows if target is None else target.to(sae.W_dec)
+        for given in (rows, wanted):
+            if not torch.isfinite(given).all():
+                raise UnusableActivations(
+                    f"{int((~torch.isfinite(given)).sum())} of the {given.numel()} numbers in "
+                    "these rows are not finite; leave those rows out or record them again"
+                )
+        latents = sae.encode(rows)
+        told = sae.decode(latents, like=rows)
         on = latents != 0
         self._fired += on.sum(0)
-        self._variance.add(rows, x_hat)
-        self._deciles.add(rows, x_hat, on.sum(1))
+        self._variance.add(wanted, told)
+        self._deciles.add(wanted, told, on.sum(1))
 
     @property
     def firing_rates(self) -> Float[Tensor, " f"]:
@@ -85,16 +96,24 @@ class ReconstructionPass:
 
 
 def evaluate_reconstruction(
-    sae: SparseAutoencoder, batches: Iterable[Float[Tensor, "rows d"]], name: str
+    sae: SparseAutoencoder,
+    batches: Iterable[Tensor | tuple[Tensor, Tensor | None]],
+    name: str,
 ) -> ReconstructionQuality:
     """Evaluate on rows that come in batches: of held-out episodes, to mean anything.
+
+    Args:
+        sae: the autoencoder.
+        batches: (rows, d) each; for a transcoder (rows, target) pairs.
+        name: how to call it (its folder).
 
     Raises:
         UnusableActivations: no rows, equal rows, or rows that are not finite.
     """
     seen = ReconstructionPass(sae)
     for batch in batches:
-        seen.add(batch)
+        x, target = (batch, None) if isinstance(batch, Tensor) else batch
+        seen.add(x, target)
     return seen.result(name)
 
 
