@@ -219,8 +219,20 @@ def test_exporting_leaves_the_autoencoder_and_other_folders_alone(tmp_path):
         write_foreign(Trained(sae), tmp_path, "saelens")
     assert sae.config.normalise == "zscore"
     assert all(torch.equal(value, before[name]) for name, value in sae.state_dict().items())
-    with pytest.raises(UnknownName, match="there is: saelens"):
+    with pytest.raises(UnknownName, match="there is: saelens, vlascope"):
         write_foreign(Trained(sae), tmp_path, "onnx")
+
+
+@pytest.mark.parametrize("normalise", ["none", "zscore", "unit_norm", "layer_norm"])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_the_form_for_inference_computes_the_same(tmp_path, architecture, normalise):
+    sae, x = made(architecture, normalise), rows()
+    write_foreign(Trained(sae), tmp_path, "vlascope")
+    back = load_sae(tmp_path).sae
+    assert back.config.normalise == ("layer_norm" if normalise == "layer_norm" else "none")
+    assert back.config.architecture not in ("batch_topk", "matryoshka")
+    assert_close(back.encode(x), sae.encode(x), rtol=1e-5, atol=1e-5)
+    assert_close(back(x), sae(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)

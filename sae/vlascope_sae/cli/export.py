@@ -69,7 +69,9 @@ def show(
 def export(
     folder: _Folder,
     out: _Out,
-    to: Annotated[str, typer.Option("--to", help="Whose layout.")] = "saelens",
+    to: Annotated[
+        str, typer.Option("--to", help="saelens, or vlascope for our own, folded for inference.")
+    ] = "saelens",
 ) -> None:
     """Write an SAE for another library; latents and outputs are the same there.
 

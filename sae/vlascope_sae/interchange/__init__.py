@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Final
 
 from vlascope.errors import FileMissing, unknown_name
+from vlascope_sae.files import save_sae
+from vlascope_sae.inference import for_inference
 from vlascope_sae.interchange import dictionary_learning, saelens, sparsify
 from vlascope_sae.provenance import Trained
 
@@ -23,8 +25,16 @@ READERS: Final[dict[str, Callable[[str | Path], Trained]]] = {
     "dictionary_learning": dictionary_learning.read,
     "sparsify": sparsify.read,
 }
+
+
+def _write_our_own(trained: Trained, folder: str | Path) -> tuple[str, ...]:
+    save_sae(folder, for_inference(trained.sae), trained.provenance)
+    return ("in the form for inference: constants folded, BatchTopK as JumpReLU",)
+
+
 WRITERS: Final[dict[str, Callable[[Trained, str | Path], tuple[str, ...]]]] = {
-    "saelens": saelens.write
+    "saelens": saelens.write,
+    "vlascope": _write_our_own,
 }
 
 
@@ -61,7 +71,7 @@ def read_foreign(folder: str | Path, layout: str | None = None) -> Trained:
 
 
 def write_foreign(trained: Trained, folder: str | Path, layout: str) -> tuple[str, ...]:
-    """Write an autoencoder for another library.
+    """Write an autoencoder for another library, or in our own format for inference only.
 
     Args:
         trained: the autoencoder; where it comes from is written beside it.

@@ -55,6 +55,10 @@ class Plain:
     r_mag: Float[Tensor, " f"] | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.centred and self.is_transcoder:
+            raise ValueError("b_dec of a transcoder lives at another site than its input")
+
 
 @torch.no_grad()
 def to_plain(sae: SparseAutoencoder) -> Plain:
@@ -89,9 +93,11 @@ def to_plain(sae: SparseAutoencoder) -> Plain:
             "know: it can be saved in vlascope's own format only"
         )
     settings |= {name: getattr(exact, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    tensors = {k: v.float().contiguous() for k, v in settings.items() if isinstance(v, Tensor)}
+    for name, value in settings.items():
+        if isinstance(value, Tensor):
+            settings[name] = value.float().contiguous()
     return Plain(
-        **(settings | tensors),
+        **settings,
         centred=not sae.is_transcoder,
         is_transcoder=sae.is_transcoder,
         notes=tuple(notes),
