@@ -96,6 +96,9 @@ def sae_lens_before_version_6() -> None:
 
 
 def dictionary_learning_cases() -> None:
+    from types import SimpleNamespace
+
+    from dictionary_learning.dictionary import AutoEncoderNew
     from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
     from dictionary_learning.trainers.gdm import GatedSAETrainer
     from dictionary_learning.trainers.jumprelu import JumpReluTrainer
@@ -108,7 +111,12 @@ def dictionary_learning_cases() -> None:
     shared |= {"layer": 0, "lm_name": "none", "lr": 1e-3, "seed": 0}
     shared |= {"warmup_steps": 1}
     annealed = shared | {"sparsity_warmup_steps": None}
+    no_trainer_makes_it = {"dict_class": "AutoEncoderNew", "activation_dim": D_IN}
+    no_trainer_makes_it |= {"dict_size": D_SAE}
     cases = {
+        "auto_encoder_new": SimpleNamespace(
+            ae=AutoEncoderNew(D_IN, D_SAE), config=no_trainer_makes_it
+        ),
         "auto_encoder": StandardTrainer(**annealed),
         "gated": GatedSAETrainer(**annealed),
         "jumprelu": JumpReluTrainer(**annealed),
