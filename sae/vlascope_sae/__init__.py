@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_interventions", "register_saes"]
+__all__ = ["register_commands", "register_interventions", "register_saes"]
 
 _ARCHITECTURES = {
     "standard": ("standard:Standard", "ReLU latents, penalised by their sum (L1)"),
@@ -34,3 +34,10 @@ def register_interventions(register: Register) -> None:
     register(
         "sae_feature", f"{where}:FeatureEdit", summary="scale, clamp, ablate or add SAE features"
     )
+
+
+@hookimpl
+def register_commands(register: Register) -> None:
+    """Add `vlascope sae` and `vlascope features`."""
+    register("sae", "vlascope_sae.cli:app", summary="Train sparse autoencoders and judge them.")
+    register("features", "vlascope_sae.cli.features:app", summary="What an SAE's features mean.")

@@ -56,9 +56,11 @@ class StoreSource(Source):
         owner = f"the store {store.path}"
         self.point = match_points(str(point), store.points, owner)[0]
         self.target = None if target is None else match_points(str(target), store.points, owner)[0]
-        self.name = str(self.point) if target is None else f"{self.point}-to-{self.target}"
+        self.name = f"{self.point}-to-{self.target}" if self.target else str(self.point)
+        if pairs:
+            self.name += "-pairs"
         self.spec, self.outliers, self.pairs = spec, spec.outliers, pairs
-        self._store = store
+        self.store = store
         self._units = [u for u in store.units if str(self.point) in u.points]
         self._open: OrderedDict[tuple[int, bool], tuple[Shard, UnitSamples]] = OrderedDict()
         self._validation_episodes = self._split()
@@ -142,7 +144,7 @@ class StoreSource(Source):
         key = (unit, training)
         if key not in self._open:
             manifest = self._units[unit]
-            shard = Shard(self._store.path / UNITS / file_name(manifest.unit))
+            shard = Shard(self.store.path / UNITS / file_name(manifest.unit))
             if self.target is not None:
                 same_rows(shard, str(self.point), str(self.target))
             held = self._validation_episodes
@@ -170,7 +172,7 @@ class StoreSource(Source):
         wanted = [n for u in self._units for n, la in u.episodes.items() if where.wants(n, la)]
         if not wanted:
             raise IncompatibleError(
-                f"{self.name}: no episode of {self._store.path} is wanted by {self.spec!r}"
+                f"{self.name}: no episode of {self.store.path} is wanted by {self.spec!r}"
             )
         try:
             return held_out(wanted, self.spec.validation, self.spec.split_seed)

@@ -1,0 +1,10 @@
+"""`vlascope sae`: train autoencoders on a store, judge them, look at them, carry them elsewhere."""
+
+from __future__ import annotations
+
+from vlascope_sae.cli.export import app as _files
+from vlascope_sae.cli.train import app
+
+__all__ = ["app"]
+
+app.registered_commands.extend(_files.registered_commands)
