@@ -1,0 +1,180 @@
+"""Other libraries' own training loops over one tensor in memory, for `sae_step.py`.
+
+None of them is a dependency: install those to be measured into the environment that runs it
+(sae-lens 6.54, dictionary-learning 0.1.0, eai-sparsify 1.3.3, overcomplete 0.3.0). Each function
+trains a TopK autoencoder on `batches` and returns its reconstruction of rows as a function.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.util import find_spec
+
+import torch
+
+
+def sae_lens(batches, shape, lr):
+    from sae_lens import LoggingConfig, TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=shape.d, d_sae=shape.f, k=shape.k))
+    trainer = SAETrainer(
+        cfg=SAETrainerConfig(
+            total_training_samples=shape.batch * shape.steps,
+            train_batch_size_samples=shape.batch,
+            lr=lr,
+            lr_end=lr,
+            device=str(shape.device),
+            logger=LoggingConfig(log_to_wandb=False),
+            n_checkpoints=0,
+            checkpoint_path=None,
+            save_final_checkpoint=False,
+            autocast=False,
+            dead_feature_window=1000,
+            feature_sampling_window=2000,
+            lr_scheduler_name="constant",
+            lr_warm_up_steps=0,
+            lr_decay_steps=0,
+            n_restart_cycles=1,
+            adam_beta1=0.9,
+            adam_beta2=0.999,
+        ),
+        sae=sae.to(shape.device),
+        data_provider=iter(batches),
+    )
+    trained = trainer.fit()
+    return trained.forward
+
+
+def dictionary_learning(batches, shape, lr):
+    from dictionary_learning.trainers.top_k import AutoEncoderTopK, TopKTrainer
+    from dictionary_learning.training import trainSAE
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainSAE(
+            iter(batches),
+            [
+                {
+                    "trainer": TopKTrainer,
+                    "dict_class": AutoEncoderTopK,
+                    "activation_dim": shape.d,
+                    "dict_size": shape.f,
+                    "k": shape.k,
+                    "steps": shape.steps,
+                    "lr": lr,
+                    "warmup_steps": 0,
+                    "layer": 0,
+                    "lm_name": "memory",
+                    "device": str(shape.device),
+                }
+            ],
+            shape.steps,
+            save_dir=folder,
+            device=str(shape.device),
+        )
+        trained = AutoEncoderTopK.from_pretrained(
+            f"{folder}/trainer_0/ae.pt", k=shape.k, device=str(shape.device)
+        )
+    return trained.forward
+
+
+def sparsify(batches, shape, lr):
+    if shape.device.type == "cpu":
+        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
+    from sparsify import SparseCoderConfig, TrainConfig, Trainer
+    from torch.utils.data import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    source = iter(batches)
+
+    class Memory(PreTrainedModel):
+        """A model whose hidden state is the batch that was asked for."""
+
+        config_class = PretrainedConfig
+
+        def __init__(self):
+            super().__init__(PretrainedConfig(hidden_size=shape.d, num_hidden_layers=1))
+            self.embed = torch.nn.Embedding(shape.batch, shape.d)
+            self.to(shape.device)
+            self.filled = None
+
+        @property
+        def dummy_inputs(self):
+            return {"input_ids": torch.zeros(1, 8, dtype=torch.long, device=shape.device)}
+
+        def forward(self, input_ids, **_):
+            return self.embed(input_ids)
+
+    model = Memory()
+    tokens = shape.batch // 8
+
+    class Rows(Dataset):
+        """Eight sequences a batch; the first of them asks for the next batch."""
+
+        def __len__(self):
+            return 8 * shape.steps
+
+        def __getitem__(self, item):
+            if item % 8 == 0:
+                model.embed.weight.data.copy_(next(source))
+            first = item % 8 * tokens
+            return {"input_ids": torch.arange(first, first + tokens)}
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            SparseCoderConfig(num_latents=shape.f, k=shape.k),
+            batch_size=8,
+            hookpoints=["embed"],
+            lr=lr,
+            lr_warmup_steps=1,
+            optimizer="adam",
+            log_to_wandb=False,
+            save_dir=folder,
+            save_every=10**9,
+        )
+        trainer = Trainer(config, Rows(), model)
+        trainer.fit()
+    trained = trainer.saes["embed"]
+    return lambda x: trained(x).sae_out
+
+
+def overcomplete(batches, shape, lr):
+    import matplotlib.cm
+
+    if not hasattr(matplotlib.cm, "get_cmap"):  # removed from matplotlib 3.9
+        from matplotlib import colormaps
+
+        matplotlib.cm.get_cmap = colormaps.get_cmap
+    from overcomplete.sae import TopKSAE, train_sae
+
+    sae = TopKSAE(shape.d, nb_concepts=shape.f, top_k=shape.k, device=str(shape.device))
+
+    def criterion(x, x_hat, *_):
+        return (x - x_hat).square().mean()
+
+    train_sae(
+        sae,
+        batches,
+        criterion,
+        torch.optim.Adam(sae.parameters(), lr=lr),
+        nb_epochs=1,
+        monitoring=0,
+        device=str(shape.device),
+    )
+    sae.eval()
+    return lambda x: sae(x)[2]
+
+
+PEERS = {
+    "sae_lens": sae_lens,
+    "dictionary_learning": dictionary_learning,
+    "sparsify": sparsify,
+    "overcomplete": overcomplete,
+}
+
+
+def installed():
+    """The peers that this environment has."""
+    return {name: train for name, train in PEERS.items() if find_spec(name)}
