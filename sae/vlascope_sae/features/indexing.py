@@ -26,7 +26,7 @@ from vlascope_sae.features.blocks import Pool, UnitRows, pooled, read_units
 from vlascope_sae.features.hysteresis import ON_ABOVE, EpisodeTally
 from vlascope_sae.features.profiles import Histogram, Profile
 from vlascope_sae.features.ranking import Strongest
-from vlascope_sae.features.reading import Timeline, encoded, gathered
+from vlascope_sae.features.reading import Firings, Timeline, encoded, gathered
 from vlascope_sae.features.schema import ABOUT, PHASES, IndexManifest, fingerprint, trace_file
 from vlascope_sae.features.tables import write_tables
 from vlascope_sae.features.traces import Trace, pack
@@ -34,8 +34,8 @@ from vlascope_sae.features.traces import Trace, pack
 __all__ = ["Gathering", "build_index"]
 
 _EVERYTHING = Where()
-_BLOCK_NUMBERS = 2**24
-"""Encoded numbers in memory at once: 64 MiB."""
+_BLOCK_NUMBERS = 2**23
+"""Encoded numbers in memory at once: 32 MiB."""
 
 
 def build_index(
@@ -65,7 +65,7 @@ def build_index(
         pool: `none` for a feature per token; else put the tokens of each moment together first.
         top_k: moments kept per feature; a moment counts once, with its strongest token.
         threshold: above which a feature switches on.
-        block_rows: rows encoded at once; by default 64 MiB of encoded numbers.
+        block_rows: rows encoded at once; by default 32 MiB of encoded numbers.
         sae_path: where the autoencoder lies, for the record.
 
     Raises:
@@ -127,14 +127,15 @@ class Gathering:
         for block in unit.blocks(block_rows):
             small = pooled(block, self._pool)
             z = encoded(self._sae, small, self._device)
-            found = gathered(z, small)
+            fired = Firings.of(z)
+            found = gathered(z, fired, small)
             instant = timeline.of_moment[block.first : block.first + len(found.rows)]
             places = instant[:, None].expand_as(found.largest)
             trace.scatter_reduce_(0, places, found.largest, "amax")
             sums = (found.rows, found.fired, found.total, found.largest)
             self.phases.add(timeline.phase[instant], *sums)
             self._add_tasks(names, unit, small.columns[small.starts, 0], sums)
-            self.histogram.add(z)
+            self.histogram.add(fired.features, fired.values)
             self.top.add(found.largest, found.where, self._renamed(small.columns, numbers, unit))
             self.rows += len(z)
             self.moments += len(found.rows)

@@ -56,11 +56,9 @@ class Histogram:
     def __init__(self, features: int) -> None:
         self.counts = torch.zeros(features, BINS, dtype=torch.int64)
 
-    def add(self, z: Float[Tensor, "rows f"]) -> None:
-        """Count the values above 0."""
-        features = z.shape[1]
-        rows, columns = (z > 0).nonzero(as_tuple=True)
-        _, exponent = torch.frexp(z[rows, columns])
+    def add(self, features: Int[Tensor, " n"], values: Float[Tensor, " n"]) -> None:
+        """Count values above 0, each of one feature."""
+        _, exponent = torch.frexp(values)
         bins = (exponent.long() - 1 - LOWEST_EXPONENT).clamp(0, BINS - 1)
-        flat = torch.bincount(columns * BINS + bins, minlength=features * BINS)
-        self.counts += flat.reshape(features, BINS)
+        flat = torch.bincount(features * BINS + bins, minlength=self.counts.numel())
+        self.counts += flat.reshape(self.counts.shape)

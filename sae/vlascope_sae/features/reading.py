@@ -14,7 +14,7 @@ from vlascope_sae.autoencoder import SparseAutoencoder
 from vlascope_sae.features.blocks import Block, UnitRows
 from vlascope_sae.features.schema import PHASES
 
-__all__ = ["Moments", "Timeline", "encoded", "gathered"]
+__all__ = ["Firings", "Moments", "Timeline", "encoded", "gathered"]
 
 
 class Moments(NamedTuple):
@@ -33,6 +33,20 @@ class Moments(NamedTuple):
     total: Float[Tensor, "m f"]
     largest: Float[Tensor, "m f"]
     where: Int[Tensor, "m f"]
+
+
+class Firings(NamedTuple):
+    """What is not 0 in a block: `values[i]` of `features[i]` in row `rows[i]`, in that order."""
+
+    rows: Int[Tensor, " n"]
+    features: Int[Tensor, " n"]
+    values: Float[Tensor, " n"]
+
+    @classmethod
+    def of(cls, z: Float[Tensor, "rows f"]) -> Firings:
+        """Found once for all who count."""
+        rows, features = z.nonzero(as_tuple=True)
+        return cls(rows, features, z[rows, features])
 
 
 class Timeline:
@@ -73,18 +87,18 @@ def encoded(sae: SparseAutoencoder, block: Block, device: torch.device) -> Float
     return sae.encode(x).float().clamp_min(0).cpu()
 
 
-def gathered(z: Float[Tensor, "rows f"], block: Block) -> Moments:
+def gathered(z: Float[Tensor, "rows f"], fired: Firings, block: Block) -> Moments:
     """Sums and maxima over the rows of each moment; all at once where they are equally many."""
     lengths = torch.from_numpy(block.lengths)
+    shape = (len(lengths), z.shape[1])
     if len(set(lengths.tolist())) == 1:
-        parts = [_reduced(z.reshape(len(lengths), int(lengths[0]), -1))]
+        largest, within = z.reshape(shape[0], int(lengths[0]), shape[1]).max(1)
     else:
-        parts = [_reduced(part[None]) for part in torch.split(z, lengths.tolist())]
-    fired, total, largest, within = (torch.cat(found) for found in zip(*parts, strict=True))
-    return Moments(lengths, fired, total, largest, within + torch.from_numpy(block.starts)[:, None])
-
-
-def _reduced(z: Float[Tensor, "m n f"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Firings, sum, maximum and which of a moment's rows has it."""
-    largest, within = z.max(1)
-    return (z > 0).sum(1), z.sum(1, dtype=torch.float64), largest, within
+        parts = [part.max(0) for part in torch.split(z, lengths.tolist())]
+        largest, within = (torch.stack(found) for found in zip(*parts, strict=True))
+    moment = torch.arange(shape[0]).repeat_interleave(lengths)
+    flat, cells = moment[fired.rows] * shape[1] + fired.features, shape[0] * shape[1]
+    count = torch.bincount(flat, minlength=cells).reshape(shape)
+    total = torch.bincount(flat, fired.values.double(), minlength=cells).reshape(shape)
+    where = within + torch.from_numpy(block.starts)[:, None]
+    return Moments(lengths, count, total, largest, where)
