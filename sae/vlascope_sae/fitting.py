@@ -65,24 +65,25 @@ def refuse_elsewhere(
             raise IncompatibleError(f"{reference}: {error}") from error
 
 
-def refuse_other_units(
-    reference: SAEReference, sae: SparseAutoencoder, x: Tensor, point: HookPoint
-) -> None:
+def refuse_other_units(reference: SAEReference, x: Tensor, point: HookPoint) -> None:
     """Check that activations are of the size that the fitted normalisation expects.
 
-    Where normalisation is none or by row there is nothing to compare with.
+    There is nothing to compare with where normalisation is none or by row, nor where training
+    pooled tokens: a mean over many tokens varies far less than each of them.
 
     Raises:
         IncompatibleError: they are not, by far.
     """
-    if sae.config.normalise not in ("zscore", "unit_norm"):
+    trained = reference.trained(x.device)
+    kind = trained.sae.config.normalise
+    if kind not in ("zscore", "unit_norm") or trained.provenance.pool != "none":
         return
-    typical = sae.normalise_in(x)[0].abs().median().item()
+    typical = trained.sae.normalise_in(x)[0].abs().median().item()
     if typical > _FAR:
         raise IncompatibleError(
-            f"{reference} normalises by {sae.config.normalise}, and activations at {point} are "
-            f"{typical:.0f} times as large as those it was trained on: it belongs to another "
-            "checkpoint, or was trained on activations that had been normalised before"
+            f"{reference} normalises by {kind}, and activations at {point} are {typical:.0f} times "
+            "as large as those it was trained on: it belongs to another checkpoint or to other "
+            "tokens (name them in `tokens`), or its training data had been normalised before"
         )
 
 

@@ -62,20 +62,34 @@ class SAESplice(Intervention):
         return self.restricted(weights_sha256=self.sae.weights_sha256)
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
-        """Every token edited by itself."""
+        """Every token that `tokens` names edited by itself; the others are not even encoded."""
         sae = self.sae.sae(activation.device)
         if activation.shape[-1] != sae.config.d_in:
             raise MisalignedActivations(
                 f"{self.sae} reads activations {sae.config.d_in} wide, {firing.point} is "
                 f"{activation.shape[-1]} wide: splice it where it was trained"
             )
-        rows = activation.reshape(-1, activation.shape[-1]).to(sae.W_dec.dtype)
+        chosen = self._chosen(activation, firing)
+        rows = activation[chosen].to(sae.W_dec.dtype)
+        if not len(rows):
+            return activation.clone()
         if firing.point not in self._seen:
-            refuse_other_units(self.sae, sae, rows, firing.point)
+            refuse_other_units(self.sae, rows, firing.point)
             self._seen.add(firing.point)
         starts = range(0, len(rows), _BLOCK)
         edited = torch.cat([self.edit_rows(sae, rows[i : i + _BLOCK]) for i in starts])
-        return edited.to(activation.dtype).reshape(activation.shape)
+        return activation.index_put((chosen,), edited.to(activation.dtype))
+
+    def _chosen(self, activation: Tensor, firing: Firing) -> Tensor:
+        """Which tokens, (rows, tokens): all, or those of the spans that `tokens` names."""
+        shape = activation.shape[:2]
+        if self.tokens is None or not firing.spans:
+            return torch.ones(shape, dtype=torch.bool, device=activation.device)
+        chosen = torch.zeros(shape, dtype=torch.bool)
+        for row, spans in enumerate(firing.spans):
+            for name in spans.match(self.tokens):
+                chosen[row, spans[name]] = True
+        return chosen.to(activation.device)
 
     @abstractmethod
     def edit_rows(

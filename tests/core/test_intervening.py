@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from vlascope.conformance.adapter_subject import count_hooks
-from vlascope.errors import EditMisfired, MisalignedActivations, UnknownName
+from vlascope.errors import EditMisfired, IncompatibleError, MisalignedActivations, UnknownName
 from vlascope.hooks import Moment
 from vlascope.intervening import intervene
-from vlascope.interventions import Identity, Intervention, Steer, ZeroAblate
+from vlascope.interventions import Identity, Intervention, RandomDirection, Steer, ZeroAblate
 from vlascope.noise import generator_for
 
 POST = "vlm.1.resid_post"
@@ -36,6 +36,20 @@ def test_an_edit_is_seen_at_its_point(toy):
     assert not stack.any()
     assert (receipt.fired, receipt.expected, receipt.mismatches) == ({0: 1}, 1, 0)
     assert receipt.dx_ratio_mean == pytest.approx(1.0)
+
+
+class Choosy(Identity):
+    """Suits no policy."""
+
+    def check(self, info, points):
+        raise IncompatibleError(f"not {info.name} at {points[0]}")
+
+
+def test_an_edit_may_refuse_a_policy_before_anything_is_hooked(toy):
+    for edit in (Choosy(at=POST), RandomDirection(at=POST, like=Choosy(at=POST))):
+        with pytest.raises(IncompatibleError, match=f"not toy at {POST}"):
+            seen_at(toy, POST, Identity(at=POST), edit)
+    assert count_hooks(toy.model) == 0
 
 
 def test_only_the_named_tokens_are_edited(toy):

@@ -11,7 +11,7 @@ from vlascope.errors import (
     IncompatibleError,
     MisalignedActivations,
 )
-from vlascope.hooks import Firing, HookPoint, Moment
+from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
 from vlascope.interventions import ProjectOut, RandomDirection, Steer, parse_intervention
 from vlascope.noise import generator_for
 from vlascope.plugins import saes
@@ -271,6 +271,28 @@ def test_another_normalisation_is_refused(policy):
     with pytest.raises(IncompatibleError, match="times as large as those it was trained on"):
         Reconstruct(at=AT, sae=sae).edit(x, FIRING)
     Reconstruct(at=AT, sae=sae).edit(x / 1e4, FIRING)
+
+
+def test_only_the_tokens_that_are_named_are_looked_at_and_edited():
+    spans = TokenSpans({"image": (0, 2), "state": (2, 3)})
+    firing = Firing(FIRING.point, 0, (Moment("a", 0, 0), Moment("b", 0, 0)), (spans, spans))
+    x = rows(6, 12).reshape(2, 3, 12)
+    x[:, :2] *= 1e6  # would be refused as another normalisation
+    splice = Reconstruct(at=AT, sae=poor("zscore"), tokens="state")
+    got = splice.edit(x, firing)
+    assert torch.equal(got[:, :2], x[:, :2])
+    torch.testing.assert_close(got[:, 2], splice.sae.sae()(x[:, 2]))
+    nowhere = splice.restricted(tokens="action").edit(x, firing)
+    assert torch.equal(nowhere, x)
+    assert nowhere.data_ptr() != x.data_ptr()
+
+
+def test_tokens_may_be_far_from_what_a_pooled_sae_was_fitted_to():
+    sae = poor("zscore")
+    x = (1e3 * rows(9, 12))[None]
+    with pytest.raises(IncompatibleError, match="times as large"):
+        Reconstruct(at=AT, sae=sae).edit(x, FIRING)
+    Reconstruct(at=AT, sae=Trained(sae, Provenance(pool="mean"))).edit(x, FIRING)
 
 
 def test_a_transcoder_is_refused(policy):
