@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -130,8 +132,13 @@ def load_sae(
         UnknownName: its architecture is not installed.
     """
     folder = Path(folder)
-    header, tensors = _read_weights(folder)
-    manifest = _matching(folder, header, _digest(tensors))
+    tensors = _read_weights(folder)
+    manifest = read_manifest(folder)
+    if manifest.weights_sha256 != (digest := _digest(tensors)):
+        raise ChecksumMismatch(
+            f"{folder / WEIGHTS} holds other weights ({digest[:12]}) than were written "
+            f"({manifest.weights_sha256[:12]}); copy it again"
+        )
     try:
         sae = build(manifest.config)
     except ValidationError as error:
@@ -145,14 +152,23 @@ def load_sae(
 def read_manifest(folder: str | Path) -> Manifest:
     """What a folder says it holds, without reading the weights.
 
+    That is `sae.json`, or the weights' own header where the two do not belong together.
+
     Raises:
         FileMissing: there is no autoencoder.
-        CorruptFile: it is foreign, or of another schema version.
+        CorruptFile: it is truncated, foreign, or of another schema version.
     """
-    about = Path(folder) / ABOUT
-    if not about.exists():
+    about, weights = Path(folder) / ABOUT, Path(folder) / WEIGHTS
+    if not about.exists() and not weights.exists():
         raise _missing(Path(folder))
-    return _parse(about, about.read_bytes())
+    beside = _parse(about, about.read_bytes()) if about.exists() else None
+    header = _header(weights) if weights.exists() else None
+    if header is None:
+        if beside is None:
+            raise CorruptFile(f"{weights} was not written by vlascope.{_hint(Path(folder))}")
+        return beside
+    own = _parse(weights, header.encode())
+    return beside if beside and beside.weights_sha256 == own.weights_sha256 else own
 
 
 def _tensors(sae: SparseAutoencoder) -> dict[str, Tensor]:
@@ -175,36 +191,27 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _read_weights(folder: Path) -> tuple[str | None, dict[str, Tensor]]:
+def _read_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     if not path.exists():
         raise _missing(folder)
+    with _whole(path), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _header(path: Path) -> str | None:
+    with _whole(path), safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get(_HEADER)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, "pt") as file:
-            about = (file.metadata() or {}).get(_HEADER)
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        yield
     except SafetensorError as error:
         raise CorruptFile(
             f"{path} is truncated or no safetensors file ({error}); train or copy it again"
         ) from error
-
-
-def _matching(folder: Path, header: str | None, digest: str) -> Manifest:
-    """The description that belongs to the weights: `sae.json`, or their own after a crash."""
-    about = folder / ABOUT
-    if about.exists():
-        manifest = _parse(about, about.read_bytes())
-        if manifest.weights_sha256 == digest:
-            return manifest
-    if header is None:
-        raise CorruptFile(f"{folder / WEIGHTS} was not written by vlascope.{_hint(folder)}")
-    manifest = _parse(folder / WEIGHTS, header.encode())
-    if manifest.weights_sha256 != digest:
-        raise ChecksumMismatch(
-            f"{folder / WEIGHTS} holds other weights ({digest[:12]}) than were written "
-            f"({manifest.weights_sha256[:12]}); copy it again"
-        )
-    return manifest
 
 
 def _parse(path: Path, raw: bytes) -> Manifest:

@@ -118,6 +118,14 @@ def test_an_interrupted_replacement_leaves_one_whole_autoencoder(tmp_path, monke
     sae, provenance = load_sae(tmp_path)
     assert torch.equal(sae.W_enc, made(seed=finished).W_enc)
     assert provenance.samples == finished + 1
+    assert read_manifest(tmp_path).provenance == provenance
+
+
+def test_a_first_save_interrupted_after_the_weights_can_be_read(tmp_path):
+    save_sae(tmp_path, made(), Provenance(samples=3))
+    (tmp_path / "sae.json").unlink()
+    assert read_manifest(tmp_path).provenance.samples == 3
+    assert torch.equal(load_sae(tmp_path).sae.W_enc, made().W_enc)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
