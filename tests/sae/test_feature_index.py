@@ -183,6 +183,39 @@ def _numbers(found):
         yield [float(found)]
 
 
+def test_everything_agrees_with_all_rows_read_at_once(tmp_path):
+    store = random_store(tmp_path / "acts", calls=3)
+    index = FeatureIndex.open(build_index(positive(6), store, POINT, tmp_path / "i", block_rows=8))
+    rows = store.read(POINT)
+    z = rows.values.clamp_min(0).numpy()
+    assert index.column("fired").tolist() == (z > 0).sum(0).tolist()
+    np.testing.assert_allclose(index.column("mean_on"), z.sum(0) / (z > 0).sum(0), rtol=1e-6)
+    for trace in index.traces(3):
+        own = rows.episode_of() == trace.episode.name
+        chunks = rows.column("chunk")[own]
+        assert trace.chunks.tolist() == sorted(set(chunks))
+        assert trace.values.tolist() == [z[own][chunks == c, 3].max() for c in trace.chunks]
+
+
+def test_episodes_that_were_recorded_side_by_side_are_kept_apart(tmp_path):
+    apart = ActivationStore.create(tmp_path / "apart", PROVENANCE)
+    values = {name: np.random.default_rng(i).random((5, 2, 4)) for i, name in enumerate("ab")}
+    for name, rows in values.items():
+        write(apart, name, rows, task=name)
+    together = ActivationStore.create(tmp_path / "together", PROVENANCE)
+    entries = [
+        Entry(Moment(name, 8 * k, k), (0, 1), SPANS, torch.tensor(rows[k], dtype=torch.float32))
+        for k in range(5)
+        for name, rows in values.items()
+    ]
+    together.write("both", {POINT: entries}, {name: {"task": name} for name in values})
+    one, other = (
+        everything(build_index(positive(), s, POINT, s.path / "index", block_rows=6))
+        for s in (apart, together)
+    )
+    np.testing.assert_allclose(*(np.hstack(list(_numbers(x))) for x in (one, other)), rtol=1e-12)
+
+
 def test_a_block_never_holds_more_rows_than_asked_and_never_cuts_a_moment(tmp_path):
     store = random_store(tmp_path / "acts", tokens=4)
     for unit in read_units(store, str(POINT), Where()):

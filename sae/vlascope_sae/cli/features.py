@@ -1,4 +1,4 @@
-"""`vlascope sae features`: what the features of an autoencoder do."""
+"""`vlascope features`: what the features of an autoencoder do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def index(
 
     Example:
 
-        vlascope sae features index sae runs/demo/activations --out runs/demo/features
+        vlascope features index sae runs/demo/activations --out runs/demo/features
     """
     from vlascope.store import ActivationStore
     from vlascope_sae.features.trained import index_trained
@@ -72,7 +72,7 @@ def top(
 
     Example:
 
-        vlascope sae features top runs/demo/features --by p_general -n 10
+        vlascope features top runs/demo/features --by p_general -n 10
     """
     from vlascope_sae.features.showing import ranked
 
@@ -104,7 +104,7 @@ def show(
 
     Example:
 
-        vlascope sae features show runs/demo/features 12 --run runs/demo --html 12.html
+        vlascope features show runs/demo/features 12 --run runs/demo --html 12.html
     """
     from vlascope_sae.features.showing import shown
     from vlascope_sae.features.trained import indexed_sae, write_sheet
@@ -151,7 +151,7 @@ def label(
 
     Example:
 
-        vlascope sae features label runs/demo/features 12 --general --words "gripper closes"
+        vlascope features label runs/demo/features 12 --general --words "gripper closes"
     """
     from vlascope_sae.features import FeatureLabel, FeatureLabels
 
@@ -180,7 +180,7 @@ def classify(
 
     Example:
 
-        vlascope sae features classify runs/demo/features --refit
+        vlascope features classify runs/demo/features --refit
     """
     from vlascope_sae.features import FeatureLabels, refit_on_labels
     from vlascope_sae.features import classify as classified

@@ -154,5 +154,5 @@ def _need(general: npt.NDArray[np.bool_], each: int, what: str) -> None:
     if min(n, m) < each:
         raise TooFewLabels(
             f"a {what} needs at least {each} general and {each} memorised features; there are {n} "
-            f"and {m}: label more with `vlascope sae features label`"
+            f"and {m}: label more with `vlascope features label`"
         )

@@ -122,7 +122,7 @@ def refit_on_labels(index: FeatureIndex, labels: FeatureLabels, c: float = 1.0) 
     features, general = labels.decided()
     if not len(features):
         raise TooFewLabels(
-            f"{index.path} has no labels; give some with `vlascope sae features label`"
+            f"{index.path} has no labels; give some with `vlascope features label`"
         )
     alive = index.alive[features]
     chosen, general = features[alive], general[alive]

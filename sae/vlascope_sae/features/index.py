@@ -35,7 +35,7 @@ from vlascope_sae.features.traces import column_of
 
 __all__ = ["Episode", "EpisodeTrace", "FeatureIndex", "Group", "TopMoment"]
 
-_FIX = "build it again with `vlascope sae features index`"
+_FIX = "build it again with `vlascope features index`"
 
 
 class TopMoment(NamedTuple):
