@@ -2,7 +2,7 @@
 
 None of them is a dependency: install those to be measured into the environment that runs it
 (sae-lens 6.54, dictionary-learning 0.1.0, eai-sparsify 1.3.3, overcomplete 0.3.0). Each function
-trains a TopK autoencoder on `batches` and returns its reconstruction of rows as a function.
+trains a TopK autoencoder on `batches` and returns what came of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,16 @@ from __future__ import annotations
 import os
 import tempfile
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import torch
+
+
+class Trained(NamedTuple):
+    """What a contestant ends with: its reconstruction of rows, and its directions (f, d)."""
+
+    reconstruct: object
+    directions: torch.Tensor
 
 
 def sae_lens(batches, shape, lr):
@@ -45,7 +53,7 @@ def sae_lens(batches, shape, lr):
         data_provider=iter(batches),
     )
     trained = trainer.fit()
-    return trained.forward
+    return Trained(trained.forward, trained.W_dec)
 
 
 def dictionary_learning(batches, shape, lr):
@@ -77,7 +85,7 @@ def dictionary_learning(batches, shape, lr):
         trained = AutoEncoderTopK.from_pretrained(
             f"{folder}/trainer_0/ae.pt", k=shape.k, device=str(shape.device)
         )
-    return trained.forward
+    return Trained(trained.forward, trained.decoder.weight.T)
 
 
 def sparsify(batches, shape, lr):
@@ -137,7 +145,7 @@ def sparsify(batches, shape, lr):
         trainer = Trainer(config, Rows(), model)
         trainer.fit()
     trained = trainer.saes["embed"]
-    return lambda x: trained(x).sae_out
+    return Trained(lambda x: trained(x).sae_out, trained.W_dec)
 
 
 def overcomplete(batches, shape, lr):
@@ -164,7 +172,7 @@ def overcomplete(batches, shape, lr):
         device=str(shape.device),
     )
     sae.eval()
-    return lambda x: sae(x)[2]
+    return Trained(lambda x: sae(x)[2], sae.get_dictionary())
 
 
 PEERS = {

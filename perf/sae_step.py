@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sae"))
 
 from planted import plant
-from sae_peers import installed
+from sae_peers import Trained, installed
 
 from vlascope_sae.architectures.topk import TopK, TopKConfig
 
@@ -61,7 +61,7 @@ def ours(precision):
             sae.before_optimizer_step()
             optimiser.step()
             sae.after_optimizer_step()
-        return sae.eval()
+        return Trained(sae.eval(), sae.W_dec)
 
     return train
 
@@ -92,7 +92,7 @@ def textbook(batches, shape, lr):
         optimiser.step()
         with torch.no_grad():
             w_dec /= w_dec.norm(dim=1, keepdim=True)
-    return reconstruct
+    return Trained(reconstruct, w_dec)
 
 
 class Lane(threading.Thread):
@@ -192,7 +192,7 @@ def measure(shape, contestants, lr, quiet):
         "device": str(shape.device),
         "milliseconds": {name: round(1e3 * median(s), 1) for name, s in seconds.items()},
         "samples_per_second": {name: round(shape.batch / median(s)) for name, s in seconds.items()},
-        "fvu": {lane.contestant: round(fvu(lane.result, held_out), 4) for lane in done},
+        "fvu": {lane.contestant: round(fvu(lane.result.reconstruct, held_out), 4) for lane in done},
         "fastest_of_ours": best,
         "ratio_to_textbook": round(ratio("textbook", best), 2),
         "ratio_to_textbook_full_precision": round(ratio("textbook", "ours"), 2),

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Precision = Literal["full", "bf16"]
-_DENSE_BELOW_ON_CPU = 8
+_DENSE_BELOW_ON_CPU = 5
 _DENSE_BELOW_ON_GPU = 230
 
 
