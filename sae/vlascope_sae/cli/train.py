@@ -43,7 +43,7 @@ def train(
 
         vlascope sae train sae.yaml training.samples=2000000 saes.topk.k=64
 
-        torchrun --nproc-per-node 2 -m vlascope.cli sae train sae.yaml
+        torchrun --nproc-per-node 2 --no-python vlascope sae train sae.yaml
     """
     from vlascope_sae.training.file import load_training
 
