@@ -267,6 +267,14 @@ def test_an_index_appears_whole_or_not_at_all(store, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_a_killed_pass_left_behind_is_swept_by_the_next(store, tmp_path):
+    left = tmp_path / ".again.99999999.partial"
+    (left / "traces").mkdir(parents=True)
+    build_index(positive(), store, POINT, tmp_path / "again")
+    assert not left.exists()
+    assert not list(tmp_path.glob(".*.partial"))
+
+
 def test_what_cannot_be_indexed_says_why(store, index, tmp_path):
     with pytest.raises(AlreadyThere, match="is there already"):
         build_index(positive(), store, POINT, index.path)

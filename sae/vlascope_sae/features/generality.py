@@ -121,9 +121,7 @@ def refit_on_labels(index: FeatureIndex, labels: FeatureLabels, c: float = 1.0) 
     """
     features, general = labels.decided()
     if not len(features):
-        raise TooFewLabels(
-            f"{index.path} has no labels; give some with `vlascope features label`"
-        )
+        raise TooFewLabels(f"{index.path} has no labels; give some with `vlascope features label`")
     alive = index.alive[features]
     chosen, general = features[alive], general[alive]
     temporal = Temporal(*(column[chosen] for column in index.temporal))

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -212,9 +213,28 @@ def _appearing(out: Path) -> Iterator[Path]:
     if out.exists():
         raise AlreadyThere(f"{out} is there already; write the index elsewhere, or delete it first")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    _sweep(out)
     try:
         partial.mkdir(parents=True)
         yield partial
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what passes that were killed left behind; those still at work keep theirs."""
+    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
+        pid = left.name.split(".")[-2]
+        if not (pid.isdigit() and _runs(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
