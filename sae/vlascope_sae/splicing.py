@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from torch import Tensor
 
-from vlascope.errors import MisalignedActivations
+from vlascope.errors import IncompatibleError, MisalignedActivations
 from vlascope.hooks import Firing, HookPoint
 from vlascope.interventions import Intervention
 from vlascope_sae.autoencoder import SparseAutoencoder
 from vlascope_sae.fitting import refuse_elsewhere, refuse_other_units
-from vlascope_sae.reference import SAEField
+from vlascope_sae.reference import SAEField, SAEReference, as_reference
 
 if TYPE_CHECKING:
     from vlascope.adapter import AdapterInfo
@@ -46,6 +47,28 @@ class SAESplice(Intervention):
     any_checkpoint: bool = False
     weights_sha256: str = ""
     _seen: set[HookPoint] = PrivateAttr(default_factory=set)
+
+    @classmethod
+    def where_trained(
+        cls, sae: SAEReference | SparseAutoencoder | str | Path, **fields: Any
+    ) -> Self:
+        """The edit at the hook point, tokens and calls that the autoencoder was trained on.
+
+        Args:
+            sae: usually its folder.
+            fields: what else the edit takes; `at`, `tokens` and `calls` given here count.
+
+        Raises:
+            IncompatibleError: it does not say where it was trained, and `at` is not given.
+        """
+        reference = as_reference(sae)
+        origin = reference.trained().provenance
+        place = {"at": origin.hook_point, "tokens": origin.spans, "calls": origin.calls} | fields
+        if not place["at"]:
+            raise IncompatibleError(
+                f"{reference} does not say at which hook point it was trained; give `at`"
+            )
+        return cls(sae=reference, **place)
 
     def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
         """Refuse another width, place or checkpoint than trained on; see `refuse_elsewhere`."""
