@@ -29,6 +29,9 @@ from vlascope_sae.normalisation import (
 __all__ = ["SAEConfig", "SparseAutoencoder", "SparseCodes", "Step"]
 
 
+_ROWS_TO_SCALE_BY = 2048
+
+
 class SAEConfig(BaseModel):
     """The shape of an autoencoder and what it is penalised for; architectures add fields.
 
@@ -44,7 +47,8 @@ class SAEConfig(BaseModel):
         encoder_bias: whether latents have biases of their own.
         decoder_bias: whether a constant is added to what is decoded.
         unit_decoder: whether decoder rows are kept at norm 1 while training.
-        encoder_scale: the encoder starts as this times the decoder's transpose.
+        encoder_scale: the encoder starts as this times the decoder's transpose; None for the
+            scale that reconstructs the sample best (1 for a transcoder).
         precision: of the encoder's matmul; `bf16` chooses who fires from rounded numbers.
         seed: of the initial weights.
     """
@@ -62,7 +66,7 @@ class SAEConfig(BaseModel):
     encoder_bias: bool = True
     decoder_bias: bool = True
     unit_decoder: bool = True
-    encoder_scale: float = Field(default=1.0, gt=0)
+    encoder_scale: float | None = Field(default=None, gt=0)
     precision: Precision = "full"
     seed: int = 0
 
@@ -130,7 +134,7 @@ class SparseAutoencoder(nn.Module, ABC):
         encoder = self.W_dec.detach().clone()
         if self.is_transcoder:
             encoder = _unit_rows(config.d_sae, config.d_in, generator)
-        self.W_enc = nn.Parameter((encoder * config.encoder_scale).T)
+        self.W_enc = nn.Parameter((encoder * (config.encoder_scale or 1.0)).T)
         self.b_enc = nn.Parameter(torch.zeros(config.d_sae), requires_grad=config.encoder_bias)
         self.b_dec = nn.Parameter(torch.zeros(config.width_out), requires_grad=config.decoder_bias)
         self.normalise_in = Normalisation(config.normalise, config.d_in)
@@ -198,7 +202,13 @@ class SparseAutoencoder(nn.Module, ABC):
             if self.config.decoder_bias:
                 self.b_dec.copy_(geometric_median(rows))
         self.target_variance.copy_(rows.var(0, correction=0).sum())
+        if self.config.encoder_scale is None and not self.is_transcoder:
+            self._scale_encoder(self.normalise_in(sample)[0][:_ROWS_TO_SCALE_BY])
         return self
+
+    def first_reconstruction(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows o"]:
+        """What normalised rows are decoded to before training, less the decoder's bias."""
+        return self.encode_normalised(n) @ self.W_dec
 
     def encode(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows f"]:
         """Latents of activations in their own units."""
@@ -290,6 +300,13 @@ class SparseAutoencoder(nn.Module, ABC):
     def shift_encoder_bias(self, by: Float[Tensor, " f"]) -> None:
         """Add to every pre-activation; architectures with more than one bias move them all."""
         self.b_enc.add_(by)
+
+    def _scale_encoder(self, n: Tensor) -> None:
+        """Many overlapping directions add up to too much; scale them by least squares."""
+        told = self.first_reconstruction(n)
+        wanted = n - self.b_dec
+        scale = (told * wanted).sum() / told.square().sum().clamp_min(1e-12)
+        self.W_enc.mul_(scale.clamp(0.01, 1.0))
 
     def _target(self, x: Tensor, target: Tensor | None) -> Tensor:
         if target is None and self.is_transcoder:

@@ -147,7 +147,7 @@ def test_a_row_normalised_by_its_own_size_comes_back_in_its_own_units() -> None:
         sae.decode(sae.encode(x))
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "jumprelu"])
+@every
 def test_dead_latents_encoders_get_a_gradient(name: str) -> None:
     sae = make(name, aux_weight=1.0)
     x = torch.randn(64, 32) + 3

@@ -42,6 +42,12 @@ class BatchTopK(TopK):
         super().__init__(config)
         self.register_buffer("threshold", torch.zeros(()))
 
+    def first_reconstruction(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows o"]:
+        """From the latents that fire in training; leaves the running threshold unset."""
+        told = super().first_reconstruction(n)
+        self.threshold.zero_()
+        return told
+
     def encode_normalised(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows f"]:
         """Pre-activations above the running threshold."""
         pre = self.preactivations(n)

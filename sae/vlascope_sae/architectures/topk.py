@@ -83,6 +83,10 @@ class TopK(SparseAutoencoder):
         values = self.values_at(n, support, known)
         return (values if self.settings.signed else values.relu()), support
 
+    def first_reconstruction(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows o"]:
+        """From the latents that fire in training."""
+        return self.decode_support(*self.fire(n)) - self.b_dec
+
     def values_at(self, n: Tensor, support: Support, known: Tensor | None) -> Tensor:
         """Pre-activations at a support, differentiable by the cheaper kernel."""
         if self._dense(support):
