@@ -158,6 +158,15 @@ def test_the_strongest_patch_is_the_reddest_and_the_others_stay():
     assert image[5, 5].tolist() == [round(0.65 * 255), round(0.65 * 64), 0]
 
 
+def test_heat_lies_on_the_square_that_the_policy_looks_at():
+    heat = Heat("image.top", np.full((2, 2), 2.0, np.float32), window=(1, 2, 4))
+    image = overlaid(np.zeros((8, 8, 3), np.uint8), heat, 2.0)
+    assert np.flatnonzero(image.max((1, 2))).tolist() == [1, 2, 3, 4]
+    assert np.flatnonzero(image.max((0, 2))).tolist() == [2, 3, 4, 5]
+    with pytest.raises(ValueError, match="leaves a picture"):
+        overlaid(np.zeros((4, 4, 3), np.uint8), heat, 2.0)
+
+
 def test_a_moment_without_a_picture_says_so(run, tmp_path):
     index = FeatureIndex.open(run / "index")
     feature = int(index.column("max").argmax())

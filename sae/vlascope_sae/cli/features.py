@@ -97,6 +97,12 @@ def show(
         str | None, typer.Option(help="The image stream the pictures show, for the heat.")
     ] = None,
     heat: Annotated[bool, typer.Option(help="Lay the feature over the pictures.")] = True,
+    window: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(
+            metavar="ROW COLUMN SIDE", help="The square of the picture that the policy looks at."
+        ),
+    ] = None,
     fit: _Fit = None,
     as_json: _Json = False,
 ) -> None:
@@ -114,7 +120,7 @@ def show(
     name, coefficients = _fit(fit)
     found = shown(opened, feature, coefficients, autoencoder)
     if png or html:
-        about = f"P(general) = {found['p_general']} ({name})"
+        about = f"P(general) = {_cell(found['p_general'])} ({name})"
         written = write_sheet(
             opened,
             feature,
@@ -123,6 +129,7 @@ def show(
             png=png,
             html=html,
             stream=stream,
+            window=window,
             about=about,
         )
         found["sheets"] = [str(path) for path in written]

@@ -21,7 +21,7 @@ from vlascope.types import Image
 from vlascope_sae.autoencoder import SparseAutoencoder
 from vlascope_sae.features.index import FeatureIndex
 
-__all__ = ["Frames", "Heat", "HeatMaps", "Picture", "StripFrames", "overlaid"]
+__all__ = ["Frames", "Heat", "HeatMaps", "Picture", "StripFrames", "Window", "overlaid"]
 
 _IMAGE = "image"
 _HOT = np.array([255.0, 64.0, 0.0])
@@ -35,11 +35,19 @@ class Picture(NamedTuple):
     step: int
 
 
+Window = tuple[int, int, int]
+
+
 class Heat(NamedTuple):
-    """A feature's value on each patch of one image stream, float32 (side, side)."""
+    """A feature's value on each patch of one image stream, float32 (side, side).
+
+    `window` is the square of the picture that the patches tile, (row, column, side) in pixels;
+    None for the whole picture.
+    """
 
     span: str
     grid: npt.NDArray[np.float32]
+    window: Window | None = None
 
 
 Frames = Callable[[Moment], Picture | None]
@@ -91,6 +99,7 @@ class HeatMaps:
         store: the activations of the index.
         stream: which image stream the pictures show (`image.top`); None where there is but one.
             With several and none chosen there is no heat: it would lie on the wrong picture.
+        window: the square that the policy cuts out of its pictures, see `Heat`.
     """
 
     def __init__(
@@ -99,8 +108,10 @@ class HeatMaps:
         sae: SparseAutoencoder,
         store: ActivationStore,
         stream: str | None,
+        window: Window | None = None,
     ) -> None:
         self._index, self._sae, self._store, self._stream = index, sae, store, stream
+        self._window = window
         self._point = next(p for p in store.points if str(p) == index.manifest.point)
 
     @torch.no_grad()
@@ -119,7 +130,7 @@ class HeatMaps:
             return None
         x = values[start:stop].to(self._sae.W_enc.device, self._sae.W_enc.dtype)
         found = self._sae.encode(x)[:, feature].float().clamp_min(0)
-        return Heat(name, found.cpu().numpy().reshape(side, side))
+        return Heat(name, found.cpu().numpy().reshape(side, side), self._window)
 
     def _chosen(self, spans: TokenSpans) -> str | None:
         images = [name for name in spans.pairs() if name.split(".")[0] == _IMAGE]
@@ -136,12 +147,21 @@ class HeatMaps:
 def overlaid(image: Image, heat: Heat, largest: float) -> Image:
     """The picture with each patch the redder the stronger; `largest` is as red as it gets.
 
-    Row-major patches over the whole picture, as image towers lay them out: a policy that flips or
-    crops its pictures needs pictures flipped or cropped alike.
+    Row-major patches over the heat's window, as image towers lay them out.
+
+    Raises:
+        ValueError: the window leaves the picture.
     """
     height, width = image.shape[:2]
+    top, left, tall, wide = 0, 0, height, width
+    if heat.window is not None:
+        top, left, tall = heat.window
+        wide = tall
+    if min(top, left) < 0 or top + tall > height or left + wide > width:
+        raise ValueError(f"the window {heat.window} leaves a picture of {height} x {width} pixels")
     side = len(heat.grid)
-    rows, columns = np.arange(height) * side // height, np.arange(width) * side // width
+    rows, columns = np.arange(tall) * side // tall, np.arange(wide) * side // wide
+    share = np.zeros((height, width, 1))
     strength = heat.grid[np.ix_(rows, columns)] / max(largest, 1e-12)
-    share = (_MOST * strength.clip(0, 1))[..., None]
+    share[top : top + tall, left : left + wide, 0] = _MOST * strength.clip(0, 1)
     return (image * (1 - share) + _HOT * share).round().astype(np.uint8)

@@ -11,7 +11,7 @@ from vlascope_sae.autoencoder import SparseAutoencoder
 from vlascope_sae.features.index import FeatureIndex
 from vlascope_sae.features.indexing import build_index
 from vlascope_sae.features.neighbours import check_same
-from vlascope_sae.features.pictures import HeatMaps, StripFrames
+from vlascope_sae.features.pictures import HeatMaps, StripFrames, Window
 from vlascope_sae.features.sheet import contact_sheet, write_html, write_png
 from vlascope_sae.files import load_sae
 from vlascope_sae.provenance import Trained
@@ -82,6 +82,7 @@ def write_sheet(
     png: Path | None = None,
     html: Path | None = None,
     stream: str | None = None,
+    window: Window | None = None,
     about: str = "",
 ) -> list[Path]:
     """The contact sheet from a run's film strips, with heat where there is an autoencoder.
@@ -94,6 +95,7 @@ def write_sheet(
         png: where to write the picture; None for not at all.
         html: where to write the page; None for not at all.
         stream: the image stream that the pictures show.
+        window: the square that the policy cuts out of them: row, column, side in pixels.
         about: one more line for the header.
 
     Raises:
@@ -107,7 +109,7 @@ def write_sheet(
             raise FileMissing(
                 f"the index's store was at {where}, which is gone; leave the heat out (--no-heat)"
             )
-        heat = HeatMaps(index, sae, ActivationStore.open(where), stream)
+        heat = HeatMaps(index, sae, ActivationStore.open(where), stream, window)
     sheet = contact_sheet(index, feature, frames, heat=heat, about=about)
     written = []
     if png is not None:
