@@ -21,6 +21,16 @@ setup: ## Install everything into .venv, and the git hooks
 demo: ## The main job: look into a trained policy in MetaWorld, and report (10 minutes, 2 cores)
 	$(RUN) vlascope study run demo --out $(OUT) $(ARGS); ran=$$?; \
 	$(RUN) vlascope report $(OUT) && exit $$ran
+	$(RUN) vlascope sae train adapters/vlascope_adapters/tinyvla/demo_saes.yaml \
+		store=$(OUT)/tinyvla/activations out=$(OUT)/saes
+	$(RUN) vlascope sae fidelity $(OUT)/saes/*.*/topk --benchmark metaworld \
+		--task "multi/open-drawer" --task "multi/press-button" --task "faucet-*" --seeds 2 --max-steps 60
+	for point in vlm.3.resid_post expert.1.resid_post; do \
+		rm -rf $(OUT)/features/$$point; \
+		$(RUN) vlascope features index $(OUT)/saes/$$point/topk $(OUT)/tinyvla/activations \
+			--out $(OUT)/features/$$point && \
+		$(RUN) vlascope features top $(OUT)/features/$$point --by p_general -n 5 || exit 1; \
+	done
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
 	$(RUN_ALL) pytest -m "not slow and not gpu" $(ARGS)
