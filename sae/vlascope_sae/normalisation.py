@@ -27,7 +27,8 @@ class Normalisation(nn.Module):
     """Carries activations to the units an autoencoder works in: n = (x - mean) / std, in buffers.
 
     `none` leaves them; `zscore` takes mean and standard deviation of every dimension; `unit_norm`
-    divides by one number so that the mean norm is sqrt(d) (Transformer Circuits updates, April 2024);
+    divides by one number so that the mean norm is sqrt(d) (Transformer Circuits updates, April
+    2024);
     `layer_norm` takes mean and norm of each row's own dimensions after subtracting `mean`, as
     DrVLA does; there `mean` starts at the geometric median and is learned. The first three are
     affine with constants and can be folded into weights.
