@@ -50,18 +50,6 @@ class Robot:
         }
         return replace(self, cameras=cameras)
 
-    def without(self, *cameras: str) -> Robot:
-        """The same robot with some cameras covered.
-
-        Raises:
-            UnknownName: it has no camera of that name.
-        """
-        for camera in cameras:
-            if camera not in self.cameras:
-                raise unknown_name(f"camera of robot {self.name!r}", camera, self.cameras)
-        left = {name: spec for name, spec in self.cameras.items() if name not in cameras}
-        return replace(self, cameras=left)
-
     def camera_of(self, view: str) -> str:
         """The camera that a checkpoint calls `view` (`observation.images.image2`, or `image2`).
 

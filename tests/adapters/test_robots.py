@@ -107,17 +107,6 @@ def test_looking_in_another_size_changes_the_cameras_alone():
     assert replace(seen, cameras=ROBOTS["aloha"].cameras) == ROBOTS["aloha"]
 
 
-def test_a_covered_camera_is_gone():
-    assert list(LIBERO.without("wrist").cameras) == ["agentview"]
-    with pytest.raises(IncompatibleError, match="no camera of that name"):
-        LIBERO.without("wrist").camera_of("image2")
-
-
-def test_covering_a_camera_that_is_not_there_is_refused():
-    with pytest.raises(UnknownName, match="did you mean 'wrist'"):
-        LIBERO.without("wrst")
-
-
 def test_a_robot_is_taken_as_it_is_given():
     own = replace(LIBERO, name="mine", state={"arm": StateSpec(("a",), ("rad",))})
     assert robot_for(own, ["nothing"]) is own
