@@ -41,5 +41,10 @@ def register_saes(register: Register) -> None:
 
 
 @hookspec
+def register_encoders(register: Register) -> None:
+    """Name what opens encoders (`vlascope.encoders.OpenEncoder`) that this plugin provides."""
+
+
+@hookspec
 def register_commands(register: Register) -> None:
     """Name the typer apps this plugin adds to the `vlascope` command."""

@@ -36,6 +36,7 @@ __all__ = [
     "benchmark_class",
     "benchmarks",
     "commands",
+    "encoders",
     "intervention_class",
     "interventions",
     "load",
@@ -45,8 +46,15 @@ __all__ = [
 ]
 
 BLOCK_VARIABLE = "VLASCOPE_BLOCK"
-Kind = Literal["adapters", "benchmarks", "interventions", "saes", "commands"]
-KINDS: tuple[Kind, ...] = ("adapters", "benchmarks", "interventions", "saes", "commands")
+Kind = Literal["adapters", "benchmarks", "interventions", "saes", "encoders", "commands"]
+KINDS: tuple[Kind, ...] = (
+    "adapters",
+    "benchmarks",
+    "interventions",
+    "saes",
+    "encoders",
+    "commands",
+)
 
 
 class PluginWarning(UserWarning):
@@ -130,6 +138,11 @@ def interventions() -> Mapping[str, Registered]:
 def saes() -> Mapping[str, Registered]:
     """Registered sparse autoencoders by name."""
     return registry()["saes"]
+
+
+def encoders() -> Mapping[str, Registered]:
+    """What opens encoders, by name."""
+    return registry()["encoders"]
 
 
 def commands() -> Mapping[str, Registered]:

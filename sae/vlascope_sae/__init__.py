@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_commands", "register_interventions", "register_saes"]
+__all__ = ["register_commands", "register_encoders", "register_interventions", "register_saes"]
 
 _ARCHITECTURES = {
     "standard": ("standard:Standard", "ReLU latents, penalised by their sum (L1)"),
@@ -34,6 +34,12 @@ def register_interventions(register: Register) -> None:
     register(
         "sae_feature", f"{where}:FeatureEdit", summary="scale, clamp, ablate or add SAE features"
     )
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    """Let others read features without knowing autoencoders."""
+    register("sae", "vlascope_sae.encoding:open_sae", summary="the folder of an autoencoder")
 
 
 @hookimpl
