@@ -12,6 +12,7 @@ __all__ = [
     "CorruptFile",
     "DiskFull",
     "EditMisfired",
+    "EditUnavailable",
     "EnvironmentFailed",
     "FileMissing",
     "IncompatibleError",
@@ -52,6 +53,10 @@ class CapabilityMissing(VlascopeError, NotImplementedError):
 
 class EditMisfired(VlascopeError, RuntimeError):
     """An intervention that fired never, or another number of times than its points declare."""
+
+
+class EditUnavailable(VlascopeError, LookupError):
+    """An edit that an analysis was to find and did not."""
 
 
 class MisalignedActivations(VlascopeError, ValueError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vlascope.adapter import AdapterInfo
 
 __all__ = ["Intervention"]
+
+_WHERE: Final = ("at", "calls", "steps", "tokens", "episodes")
 
 
 class Intervention(BaseModel, ABC):
@@ -77,6 +79,25 @@ class Intervention(BaseModel, ABC):
         Raises:
             MisalignedActivations: what should go in does not line up with what is there.
         """
+
+    @classmethod
+    def control(cls, role: str, written: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The edit that shows what `written` would do if it meant nothing.
+
+        Args:
+            role: `identity`, `random_direction`, or one that only some kinds know, such as
+                `matched` (features that fire as often) and `random_subspace`.
+            written: an edit of this kind, as a study writes it.
+
+        Returns:
+            Another edit in the same form; None where this kind has none for that role.
+        """
+        where = {field: written[field] for field in _WHERE if field in written}
+        if role == "identity":
+            return {"kind": "identity", **where}
+        if role == "random_direction":
+            return {"kind": "random_direction", **where, "like": dict(written)}
+        return None
 
     def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
         """Refuse, before anything is inferred, a policy or hook points that do not suit this edit.

@@ -13,6 +13,8 @@ __all__ = ["amount", "headline", "p_value", "spoken", "unresolved"]
 ROLES = {
     "identity": "identity",
     "random_direction": "random direction",
+    "matched": "matched",
+    "random_subspace": "random subspace",
     "no_injection": "no injection",
     "cross_prompt": "cross prompt",
 }

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from vlascope import plugins
+from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.problems import Problem, known_name
 from vlascope.study.schema import Arm, SourceChoice, Study
 
-__all__ = ["CONTROL_KINDS", "control_problems", "is_causal", "source_of"]
+__all__ = ["AUTOMATIC", "CONTROL_KINDS", "control_of", "control_problems", "is_causal", "source_of"]
 
 CONTROL_KINDS = frozenset({"identity", "random_direction"})
 """Edits that mean nothing by construction."""
+AUTOMATIC = ("identity", "random_direction", "matched", "random_subspace")
+"""Roles whose arm may be made from the edits it controls."""
 
 
 def is_causal(arm: Arm) -> bool:
@@ -28,6 +32,13 @@ def source_of(edit: Mapping[str, Any]) -> SourceChoice | None:
     return source_of(like) if isinstance(like, Mapping) else None
 
 
+def control_of(role: str, edit: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The edit that plays `role` for one a study wrote; None where its kind knows of none."""
+    if edit.get("kind") == FROM_ANALYSIS:
+        return {**edit, "role": role}
+    return plugins.intervention_class(str(edit["kind"])).control(role, edit)
+
+
 def control_problems(study: Study) -> Iterator[Problem]:
     """Missing controls, and arms that cannot play the role they are given."""
     for name, arm in study.arms.items():
@@ -35,7 +46,9 @@ def control_problems(study: Study) -> Iterator[Problem]:
         controls = arm.controls
         given = controls.by_role if controls else {}
         for role, control in given.items():
-            if control == "auto" and role in ("identity", "random_direction"):
+            if control == "auto" and role in AUTOMATIC:
+                if any(_uncontrolled(role, edit) for edit in arm.interventions):
+                    yield Problem((*at, role), f"an edit of {name} makes no {role} control itself")
                 continue
             if control not in study.arms:
                 yield from known_name((*at, role), control, study.arms, "arm")
@@ -60,15 +73,24 @@ def _required(arm: Arm) -> list[str]:
     return ["identity", "random_direction", *more]
 
 
+def _uncontrolled(role: str, edit: Mapping[str, Any]) -> bool:
+    known = edit.get("kind") == FROM_ANALYSIS or edit.get("kind") in plugins.interventions()
+    return known and control_of(role, edit) is None
+
+
 def _unfit(study: Study, arm: Arm, role: str, control: Arm) -> str | None:
     """Why an arm cannot play a role, or None."""
     kinds = {edit.get("kind") for edit in control.interventions}
-    if role in ("identity", "random_direction"):
+    if role in CONTROL_KINDS:
         return None if kinds == {role} else f"its edits are {sorted(map(str, kinds)) or 'none'}"
+    if role in AUTOMATIC:
+        return None if kinds else "it has no edit"
     if kinds:
         return "it has edits"
     if role == "no_injection":
         return None if control.prompt == arm.prompt else "its prompt differs"
+    if role == "prompting":
+        return None if control.prompt != arm.prompt else "its prompt is the arm's own"
     told = control.prompt
     named = told.task if told is not None and not isinstance(told, str) else None
     for edit in arm.interventions:

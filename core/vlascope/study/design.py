@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Final, Literal
 
 from vlascope.errors import StudyFileError, unknown_name
 from vlascope.records import EpisodePlan
-from vlascope.study.controls import source_of
+from vlascope.study.controls import control_of, source_of
 from vlascope.study.groups import Cell, Reference, WorkGroup, instruction, reference
 from vlascope.study.recordings import with_sources
 from vlascope.study.schema import Arm, Study
@@ -88,22 +88,20 @@ def design(study: Study) -> Design:
     return Design(study, tasks, with_sources(study, groups))
 
 
+_ABOUT_CONTROL: Final = {
+    "identity": "hooked, nothing changed",
+    "random_direction": "equal norm, random direction",
+    "matched": "the same edit of something comparable",
+    "random_subspace": "the same edit in a random subspace of equal dimension",
+}
+
+
 def _control(role: str, of: str, arm: Arm, tasks: tuple[str, ...]) -> Arm:
     """An arm like `arm` with its edits replaced by meaningless ones at the same places."""
-    edits: list[dict[str, Any]] = []
-    for edit in arm.interventions:
-        where: dict[str, Any] = {
-            k: edit[k] for k in ("at", "calls", "steps", "tokens", "episodes") if k in edit
-        }
-        if role == "random_direction":
-            where["like"] = edit
-        edits.append({"kind": role, **where})
-    about = {
-        "identity": f"control of {of}: hooked, nothing changed",
-        "random_direction": f"control of {of}: equal norm, random direction",
-    }[role]
+    edits = tuple(made for edit in arm.interventions if (made := control_of(role, edit)))
+    about = f"control of {of}: {_ABOUT_CONTROL[role]}"
     return arm.model_copy(
-        update={"interventions": tuple(edits), "about": about, "controls": None, "tasks": tasks}
+        update={"interventions": edits, "about": about, "controls": None, "tasks": tasks}
     )
 
 

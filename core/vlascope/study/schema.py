@@ -102,26 +102,33 @@ class SourceChoice(Strict):
 class Controls(Strict):
     """The arms that show what an edit would do if it meant nothing.
 
-    `identity` and `random_direction` may be `auto`: an arm is made from this one's edits.
+    The first four may be `auto`: an arm is made from this one's edits (`Intervention.control`).
 
     Attributes:
         identity: the same points hooked, nothing changed.
         random_direction: equal norm, random direction.
+        matched: the same edit of something comparable: features that fire as often, as many
+            other neurons.
+        random_subspace: the same edit within a random subspace of equal dimension.
         no_injection: the same prompt, no edit.
         cross_prompt: no edit, the source task's prompt.
+        prompting: no edit, a prompt that asks for what the edit should bring about.
         waived: why there are none; the report prints it.
     """
 
     identity: str | None = None
     random_direction: str | None = None
+    matched: str | None = None
+    random_subspace: str | None = None
     no_injection: str | None = None
     cross_prompt: str | None = None
+    prompting: str | None = None
     waived: str | None = None
 
     @property
     def by_role(self) -> dict[str, str]:
         """Arm by role, in the order of the fields."""
-        roles = ("identity", "random_direction", "no_injection", "cross_prompt")
+        roles = [name for name in type(self).model_fields if name != "waived"]
         return {role: arm for role in roles if (arm := getattr(self, role)) is not None}
 
 
