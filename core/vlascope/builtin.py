@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_interventions"]
+__all__ = ["register_analyses", "register_interventions", "register_recipes"]
 
 _KINDS = {
     "identity": ("ablate:Identity", "change nothing (control)"),
@@ -19,9 +19,27 @@ _KINDS = {
     "random_direction": ("steer:RandomDirection", "equal norm, random direction (control)"),
 }
 
+_ANALYSES: dict[str, tuple[str, str]] = {}
+
+_RECIPES: dict[str, tuple[str, str]] = {}
+
 
 @hookimpl
 def register_interventions(register: Register) -> None:
     """The first-party interventions."""
     for kind, (target, summary) in _KINDS.items():
         register(kind, f"vlascope.interventions.{target}", summary=summary)
+
+
+@hookimpl
+def register_analyses(register: Register) -> None:
+    """The first-party analyses."""
+    for kind, (target, summary) in _ANALYSES.items():
+        register(kind, f"vlascope.analyses.{target}", summary=summary)
+
+
+@hookimpl
+def register_recipes(register: Register) -> None:
+    """The first-party recipes."""
+    for kind, (target, summary) in _RECIPES.items():
+        register(kind, f"vlascope.recipes.{target}", summary=summary)

@@ -36,6 +36,11 @@ def register_interventions(register: Register) -> None:
 
 
 @hookspec
+def register_perturbations(register: Register) -> None:
+    """Name the perturbations (subclasses of `Perturbation`) this plugin provides, by `kind`."""
+
+
+@hookspec
 def register_saes(register: Register) -> None:
     """Name the sparse autoencoder architectures this plugin provides."""
 
@@ -43,6 +48,16 @@ def register_saes(register: Register) -> None:
 @hookspec
 def register_encoders(register: Register) -> None:
     """Name what opens encoders (`vlascope.encoders.OpenEncoder`) that this plugin provides."""
+
+
+@hookspec
+def register_analyses(register: Register) -> None:
+    """Name the analyses (subclasses of `vlascope.study.analysis.Analysis`), by `kind`."""
+
+
+@hookspec
+def register_recipes(register: Register) -> None:
+    """Name the study recipes (subclasses of `vlascope.study.recipe.Recipe`), by `kind`."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, metadata
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TYPE_CHECKING, get_args
 
 import pluggy
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
     from vlascope.benchmark import BenchmarkEnv
     from vlascope.interventions import Intervention
+    from vlascope.study.analysis import Analysis
+    from vlascope.study.recipe import Recipe
+    from vlascope.perturbations import Perturbation
 
 __all__ = [
     "BLOCK_VARIABLE",
@@ -33,6 +36,8 @@ __all__ = [
     "Registered",
     "adapter_class",
     "adapters",
+    "analyses",
+    "analysis_class",
     "benchmark_class",
     "benchmarks",
     "commands",
@@ -40,17 +45,22 @@ __all__ = [
     "intervention_class",
     "interventions",
     "load",
+    "perturbation_class",
+    "perturbations",
     "registry",
     "reload",
     "saes",
 ]
 
 BLOCK_VARIABLE = "VLASCOPE_BLOCK"
-Kind = Literal["adapters", "benchmarks", "interventions", "saes", "encoders", "commands"]
+Kind = Literal[
+    "adapters", "benchmarks", "interventions", "perturbations", "saes", "encoders", "commands"
+]
 KINDS: tuple[Kind, ...] = (
     "adapters",
     "benchmarks",
     "interventions",
+    "perturbations",
     "saes",
     "encoders",
     "commands",
@@ -109,13 +119,13 @@ def load(kind: Kind, name: str) -> Any:
     """
     known = registry()[kind]
     if name not in known:
-        raise unknown_name(kind.removesuffix("s"), name, known)
+        raise unknown_name(_one_of(kind), name, known)
     entry = known[name]
     try:
         return resolve_name(entry.target)
     except (ImportError, AttributeError) as error:
         raise PluginTargetError(
-            f"{kind.removesuffix('s')} {name!r} of plugin {entry.plugin!r} points at "
+            f"{_one_of(kind)} {name!r} of plugin {entry.plugin!r} points at "
             f"{entry.target!r}, which does not import: {error}{_remedy(entry, error)}"
         ) from error
 
@@ -135,6 +145,11 @@ def interventions() -> Mapping[str, Registered]:
     return registry()["interventions"]
 
 
+def perturbations() -> Mapping[str, Registered]:
+    """Registered perturbations by kind."""
+    return registry()["perturbations"]
+
+
 def saes() -> Mapping[str, Registered]:
     """Registered sparse autoencoders by name."""
     return registry()["saes"]
@@ -143,6 +158,16 @@ def saes() -> Mapping[str, Registered]:
 def encoders() -> Mapping[str, Registered]:
     """What opens encoders, by name."""
     return registry()["encoders"]
+
+
+def analyses() -> Mapping[str, Registered]:
+    """Registered analyses by kind."""
+    return registry()["analyses"]
+
+
+def recipes() -> Mapping[str, Registered]:
+    """Registered study recipes by kind."""
+    return registry()["recipes"]
 
 
 def commands() -> Mapping[str, Registered]:
@@ -163,6 +188,26 @@ def benchmark_class(name: str) -> type[BenchmarkEnv]:
 def intervention_class(kind: str) -> type[Intervention]:
     """The intervention of that kind."""
     return load("interventions", kind)
+
+
+def perturbation_class(kind: str) -> type[Perturbation]:
+    """The perturbation of that kind."""
+    return load("perturbations", kind)
+
+
+def analysis_class(kind: str) -> type[Analysis]:
+    """The analysis of that kind."""
+    return load("analyses", kind)
+
+
+def recipe_class(kind: str) -> type[Recipe]:
+    """The recipe of that kind."""
+    return load("recipes", kind)
+
+
+def _one_of(kind: Kind) -> str:
+    """A kind in the singular."""
+    return "analysis" if kind == "analyses" else kind.removesuffix("s")
 
 
 def _entry_points() -> list[EntryPoint]:
@@ -234,7 +279,7 @@ def _add(known: dict[str, Registered], new: Registered, kind: Kind) -> None:
         return
     old = known[new.name]
     warnings.warn(
-        f"{kind.removesuffix('s')} {new.name!r} is registered by plugins {old.plugin!r} "
+        f"{_one_of(kind)} {new.name!r} is registered by plugins {old.plugin!r} "
         f"({old.target}) and {new.plugin!r} ({new.target}); keeping {old.plugin!r}'s. Set "
         f"{BLOCK_VARIABLE}={old.plugin} to use the other",
         PluginWarning,

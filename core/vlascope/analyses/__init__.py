@@ -1,0 +1,1 @@
+"""Analyses: what a study computes from its own episodes between arms."""

@@ -1,0 +1,1 @@
+"""Study recipes: questions that come up again and again, written out as arms."""
