@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, metadata
 from pkgutil import resolve_name
-from typing import Any, Literal, TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pluggy
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
     from vlascope.benchmark import BenchmarkEnv
     from vlascope.interventions import Intervention
+    from vlascope.perturbations import Perturbation
     from vlascope.study.analysis import Analysis
     from vlascope.study.recipe import Recipe
-    from vlascope.perturbations import Perturbation
 
 __all__ = [
     "BLOCK_VARIABLE",
@@ -47,6 +47,8 @@ __all__ = [
     "load",
     "perturbation_class",
     "perturbations",
+    "recipe_class",
+    "recipes",
     "registry",
     "reload",
     "saes",
@@ -54,17 +56,17 @@ __all__ = [
 
 BLOCK_VARIABLE = "VLASCOPE_BLOCK"
 Kind = Literal[
-    "adapters", "benchmarks", "interventions", "perturbations", "saes", "encoders", "commands"
-]
-KINDS: tuple[Kind, ...] = (
     "adapters",
     "benchmarks",
     "interventions",
     "perturbations",
     "saes",
     "encoders",
+    "analyses",
+    "recipes",
     "commands",
-)
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class PluginWarning(UserWarning):
