@@ -27,6 +27,12 @@ class Task:
         paraphrases: other ways to say the same.
         scene: tasks of one scene start from pictures that look alike.
         tags: free labels such as `"easy"`.
+        verb: what is done, as the instruction says it (`"open"`).
+        object: what it is done to, word for word as in the instruction (`"the drawer"`).
+        motor: the movement alone, naming no object (`"pull toward yourself"`).
+        opposite: the name of the task that undoes this one.
+
+    The last four are optional; counterfactual instructions are made from them.
     """
 
     name: str
@@ -34,6 +40,10 @@ class Task:
     paraphrases: tuple[str, ...] = ()
     scene: str = ""
     tags: tuple[str, ...] = ()
+    verb: str = ""
+    object: str = ""
+    motor: str = ""
+    opposite: str = ""
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,17 @@ def suites() -> Mapping[str, tuple[Task, ...]]:
 
 def _task(name: str, row: Mapping[str, Any]) -> Task:
     instruction, *paraphrases = row["say"]
-    return Task(name, instruction, tuple(paraphrases), row["scene"], (row["difficulty"],))
+    scene, tags = row["scene"], (row["difficulty"],)
+    return Task(name, instruction, tuple(paraphrases), scene, tags, **_structure(row))
 
 
 def _multi_task(name: str, row: Mapping[str, Any]) -> Task:
     instruction, *paraphrases = row["say"]
     full_name = f"{MULTI_GOAL_SCENE}/{name}"
-    return Task(full_name, instruction, tuple(paraphrases), MULTI_GOAL_SCENE)
+    own = _structure(row)
+    return Task(full_name, instruction, tuple(paraphrases), MULTI_GOAL_SCENE, (), **own)
+
+
+def _structure(row: Mapping[str, Any]) -> dict[str, str]:
+    """What counterfactual instructions are made from."""
+    return {key: row.get(key, "") for key in ("verb", "object", "motor", "opposite")}

@@ -62,6 +62,9 @@ def _task(kind: str, colour: str, scene: str) -> Task:
         paraphrases=(f"move to the {colour} point", f"reach the {_SYNONYMS[colour]} point"),
         scene=scene,
         tags=(f"{kind}_scene",),
+        verb="go to",
+        object=f"the {colour} point",
+        motor="go",
     )
 
 
