@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from vlascope.benchmark import Task
-from vlascope.errors import StudyFileError
+from vlascope.counterfactuals import instruction_variant
 from vlascope.recording import RecordSpec
 from vlascope.records import EpisodePlan
 from vlascope.study.schema import Arm, SourceChoice, Study
+from vlascope.study.tasks import matching
 
 __all__ = ["SOURCE_SUFFIX", "Cell", "Reference", "WorkGroup", "instruction", "reference"]
 
@@ -73,15 +74,15 @@ def instruction(study: Study, arm: Arm, known: Mapping[str, Task], task: str) ->
     """What an arm tells the policy in a task; None for the task's own instruction.
 
     Raises:
-        StudyFileError: the task has no such paraphrase.
+        StudyFileError: the task has no such paraphrase or variant.
     """
     prompt = arm.prompt
     if prompt is None or isinstance(prompt, str):
         return prompt
     if prompt.task is not None:
         return known[study.pairings[prompt.task][task]].instruction
-    assert prompt.paraphrase is not None
-    ways = known[task].paraphrases
-    if prompt.paraphrase > len(ways):
-        raise StudyFileError(f"{task} has {len(ways)} paraphrases, not {prompt.paraphrase}")
-    return ways[prompt.paraphrase - 1]
+    kind, k = prompt.variant or "paraphrase", prompt.paraphrase or 1
+    played = matching(study.benchmark.name, study.tasks)
+    return instruction_variant(
+        known[task], known.values(), kind, prompt.seed, k=k, preferred=played
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from vlascope.counterfactuals import Variant
 from vlascope.errors import unknown_name
 from vlascope.study.seeds import Seeds
 
@@ -68,20 +69,24 @@ class BenchmarkChoice(Strict):
 
 
 class Prompt(Strict):
-    """A prompt that depends on the task; exactly one field is set.
+    """A prompt that depends on the task; exactly one of the first three fields is set.
 
     Attributes:
         task: a pairing; the policy is told the paired task's instruction.
         paraphrase: the k-th (from 1) other way to say the task's own instruction.
+        variant: a kind of counterfactual instruction, made from the task's metadata.
+        seed: of the choices a variant makes.
     """
 
     task: str | None = None
     paraphrase: Annotated[int, Field(ge=1)] | None = None
+    variant: Variant | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _one(self) -> Prompt:
-        if (self.task is None) == (self.paraphrase is None):
-            raise ValueError("give either `task: PAIRING` or `paraphrase: K`")
+        if sum(v is not None for v in (self.task, self.paraphrase, self.variant)) != 1:
+            raise ValueError("give one of `task: PAIRING`, `paraphrase: K` and `variant: KIND`")
         return self
 
 
