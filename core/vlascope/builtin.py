@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_analyses", "register_interventions", "register_recipes"]
+__all__ = [
+    "register_analyses",
+    "register_interventions",
+    "register_perturbations",
+    "register_recipes",
+]
 
 _KINDS = {
     "identity": ("ablate:Identity", "change nothing (control)"),
@@ -43,3 +48,29 @@ def register_recipes(register: Register) -> None:
     """The first-party recipes."""
     for kind, (target, summary) in _RECIPES.items():
         register(kind, f"vlascope.recipes.{target}", summary=summary)
+
+
+_PERTURBATIONS = {
+    "crop": ("geometry:Crop", "keep a window of the picture, enlarged"),
+    "rotate": ("geometry:Rotate", "turn the picture"),
+    "flip": ("geometry:Flip", "the mirror image"),
+    "blur": ("grain:Blur", "Gaussian blur"),
+    "noise": ("grain:Noise", "Gaussian noise, new at every step"),
+    "brightness": ("tone:Brightness", "darker or brighter"),
+    "contrast": ("tone:Contrast", "towards the mean colour"),
+    "colour": ("tone:Colour", "turn the hue"),
+    "greyscale": ("tone:Greyscale", "take the colour out"),
+    "occlusion": ("masks:Occlusion", "cover one cell of a grid"),
+    "half_mask": ("masks:HalfMask", "cover one half"),
+    "freeze_first": ("cameras:FreezeFirst", "show the first picture again"),
+    "camera_swap": ("cameras:CameraSwap", "cameras show each other's pictures"),
+    "camera_drop": ("cameras:CameraDrop", "a camera is lost (black)"),
+    "function": ("function:Function", "call a function `(camera, picture) -> picture`"),
+}
+
+
+@hookimpl
+def register_perturbations(register: Register) -> None:
+    """The first-party perturbations."""
+    for kind, (target, summary) in _PERTURBATIONS.items():
+        register(kind, f"vlascope.perturbations.{target}", summary=summary)
