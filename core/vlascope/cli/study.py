@@ -130,7 +130,10 @@ def _show(share: Cost) -> None:
         table.add_column(column, overflow="fold")
     for group in share.groups:
         edits = "\n".join(
-            f"{e['kind']} at {', '.join(e['at'])}" for e in group.definition.interventions
+            f"{e['kind']} at {', '.join(e['at'])}"
+            if "at" in e
+            else f"{e['key']} of {e['analysis']}"
+            for e in group.definition.interventions
         )
         kept = ", ".join(group.record.at) if group.record else ""
         table.add_row(group.arm, group.role, str(len(group.plans)), edits, kept)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from vlascope.intervening import Receipt
+from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.measuring import Measuring
 from vlascope.study.run_directory import ArmOutcome, RunManifest
 from vlascope.study.seeds import compact
@@ -85,7 +86,7 @@ def receipt_lines(measuring: Measuring, outcomes: Outcomes) -> tuple[ReceiptLine
         for group in measuring.design.groups:
             played = [e for e in measuring.episodes.of(policy, group.arm) if e.ok]
             ended = outcomes.get(policy, {}).get(group.arm)
-            for i, _ in enumerate(group.definition.interventions):
+            for i in range(max((len(e.record.receipts) for e in played), default=0)):
                 receipts = [e.record.receipts[i] for e in played if i < len(e.record.receipts)]
                 points = ended.hook_points[i] if ended and i < len(ended.hook_points) else []
                 if receipts:
@@ -202,6 +203,9 @@ def _prompt(prompt: object) -> str:
 
 def _edit(edit: dict[str, Any]) -> str:
     """An edit in one line: `inject at expert.*.resid_post from baseline (task: next_goal)`."""
+    if edit["kind"] == FROM_ANALYSIS:
+        role = f", as its {edit['role']} control" if "role" in edit else ""
+        return f"what {edit['analysis']} found as {edit['key']}{role}"
     at = edit.get("at", ())
     where = at if isinstance(at, str) else ", ".join(at)
     text = f"{edit['kind']} at {where}"

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from vlascope import plugins
 from vlascope.errors import VlascopeError
 from vlascope.study.controls import control_problems
+from vlascope.study.expansion import Unfit, analysis_of
+from vlascope.study.from_analysis import FROM_ANALYSIS, FROM_ANALYSIS_KEYS, analyses_of
 from vlascope.study.problems import Problem, known_name
 from vlascope.study.schema import Finding, SourceChoice, Study
 from vlascope.study.tasks import known_tasks, matching
@@ -24,7 +26,7 @@ def problems_of(study: Study) -> list[Problem]:
     if names:
         return names
     checks: tuple[Callable[[Study], Iterable[Problem]], ...] = (
-        _tasks, _pairings, _prompts, _edits, control_problems, _findings, _report,
+        _tasks, _pairings, _prompts, _edits, _analyses, control_problems, _findings, _report,
     )  # fmt: skip
     return [problem for check in checks for problem in check(study)]
 
@@ -77,6 +79,9 @@ def _edits(study: Study) -> Iterator[Problem]:
 
 def _edit(study: Study, at: tuple[str | int, ...], edit: Mapping[str, Any]) -> Iterator[Problem]:
     kind = edit.get("kind")
+    if kind == FROM_ANALYSIS:
+        yield from _reference(study, at, edit)
+        return
     if not isinstance(kind, str):
         yield Problem(at, f"an intervention needs `kind`, one of {sorted(plugins.interventions())}")
         return
@@ -93,6 +98,37 @@ def _edit(study: Study, at: tuple[str | int, ...], edit: Mapping[str, Any]) -> I
         yield from _edit(study, (*at, "like"), cast(Mapping[str, Any], edit["like"]))
     if isinstance(edit.get("source"), Mapping) and "arm" in edit["source"]:
         yield from _source(study, (*at, "source"), edit["source"])
+
+
+def _reference(
+    study: Study, at: tuple[str | int, ...], edit: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for key in edit:
+        yield from known_name((*at, key), str(key), FROM_ANALYSIS_KEYS, f"field of {FROM_ANALYSIS}")
+    for key in ("analysis", "key"):
+        if key not in edit:
+            yield Problem(at, f"{FROM_ANALYSIS} needs `{key}`")
+    if "analysis" in edit:
+        yield from known_name((*at, "analysis"), edit["analysis"], study.analyses, "analysis")
+
+
+def _analyses(study: Study) -> Iterator[Problem]:
+    order = list(study.arms)
+    for name in study.analyses:
+        try:
+            read = analysis_of(study, name).arms
+        except Unfit as error:
+            yield from error.problems
+            continue
+        asking = [
+            arm for arm, written in study.arms.items() if name in analyses_of(written.interventions)
+        ]
+        for i, arm in enumerate(read):
+            at = ("analyses", name, "arms", i)
+            yield from known_name(at, arm, study.arms, "arm")
+            late = [a for a in asking if arm in order and order.index(a) <= order.index(arm)]
+            if late:
+                yield Problem(at, f"{arm} must come before {late[0]}, which asks for its result")
 
 
 def _source(

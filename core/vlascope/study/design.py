@@ -10,6 +10,8 @@ from typing import Final, Literal
 from vlascope.errors import StudyFileError, unknown_name
 from vlascope.records import EpisodePlan
 from vlascope.study.controls import control_of, source_of
+from vlascope.study.expansion import analysis_of
+from vlascope.study.from_analysis import analyses_of
 from vlascope.study.groups import Cell, Reference, WorkGroup, instruction, reference
 from vlascope.study.recordings import with_sources
 from vlascope.study.schema import Arm, Study
@@ -54,10 +56,22 @@ class Design:
                 raise unknown_name("arm", glob, [g.arm for g in self.groups])
         kept = [g for g in self.groups if any(fnmatchcase(g.arm, glob) for glob in arms)]
         needed = {g.arm for g in kept}.union(*(g.needs for g in kept))
+        for name in {n for g in kept for n in analyses_of(g.definition.interventions)}:
+            needed |= set(analysis_of(self.study, name).arms)
         return replace(self, groups=tuple(g for g in self.groups if g.arm in needed))
 
     def shard(self, index: int, count: int) -> Design:
-        """Every `count`-th (task, seed) from `index` (0-based), with the recordings it needs."""
+        """Every `count`-th (task, seed) from `index` (0-based), with the recordings it needs.
+
+        Raises:
+            StudyFileError: arms wait for an analysis, which reads episodes of all shards.
+        """
+        waiting = [g.arm for g in self.groups if analyses_of(g.definition.interventions)]
+        if waiting:
+            raise StudyFileError(
+                f"{waiting[0]} waits for an analysis of episodes that other shards play; run a "
+                "study whose arms wait for analyses in one piece, or split it by arms (--arm)"
+            )
         cells = [(task, seed) for seed in self.study.seeds for task in self.tasks]
         mine = set(cells[index::count])
         groups = [

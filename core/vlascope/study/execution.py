@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import ValidationError
 
-from vlascope.errors import DiskFull, EditMisfired, VlascopeError
+from vlascope.errors import DiskFull, EditMisfired, EditUnavailable, UnknownName, VlascopeError
+from vlascope.interventions import parse_intervention
 from vlascope.loading import load
+from vlascope.recording import RecordSpec
 from vlascope.records import EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
+from vlascope.study.analysing import Analysing
+from vlascope.study.controls import source_of
 from vlascope.study.design import Design, design
-from vlascope.study.editing import bind, for_policy
+from vlascope.study.editing import bind, expanded_for, found
+from vlascope.study.expansion import analysis_of, expanded
+from vlascope.study.from_analysis import FROM_ANALYSIS, analyses_of
 from vlascope.study.groups import WorkGroup
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
 from vlascope.study.schema import PolicyChoice, Study
@@ -89,8 +95,12 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether every arm of every policy is complete."""
-        return all(o.status == "ok" for arms in self.arms.values() for o in arms.values())
+        """Whether every arm and analysis of every policy that it applies to is complete."""
+        return all(
+            o.status in ("ok", "not_applicable")
+            for arms in self.arms.values()
+            for o in arms.values()
+        )
 
     @property
     def complaints(self) -> list[str]:
@@ -99,7 +109,7 @@ class Outcome:
             f"{policy}, arm {arm}: {o.status}: {o.error}"
             for policy, arms in self.arms.items()
             for arm, o in arms.items()
-            if o.status != "ok"
+            if o.status not in ("ok", "not_applicable")
         ]
 
 
@@ -137,6 +147,7 @@ def run_study(
         StudyFileError: the directory belongs to another version of the study.
         UnknownName: an edit names a hook point that a policy does not have.
     """
+    study = expanded(study)
     laid_out = design(study)
     if arms:
         laid_out = laid_out.only(arms)
@@ -154,36 +165,123 @@ def run_study(
     ) as environments:
         for name, choice in study.policies.items():
             adapter = load_policy(choice)
-            own = for_policy(laid_out, adapter.info.pathways)
-            points = _hook_points(adapter, own)
             executor = LocalExecutor(adapter, part / name, environments, progress)
-            ended: dict[str, ArmOutcome] = {}
-            outcome.arms[name] = ended
-            for group in own.groups:
-                found = _run_group(executor, own, group, ended)
-                ended[group.arm] = found.model_copy(update={"hook_points": points[group.arm]})
-                keep_outcome(part, name, group.arm, ended[group.arm])
-                if found.status != "ok":
-                    say(f"{name}, arm {group.arm}: {found.status}: {found.error}")
+            playing = _Playing(laid_out, name, executor, part, say)
+            outcome.arms[name] = playing.ended
+            playing.run()
     return outcome
 
 
-def _run_group(
-    executor: Executor, own: Design, group: WorkGroup, before: dict[str, ArmOutcome]
-) -> ArmOutcome:
-    """Run one arm; its failure is an outcome, not an exception."""
-    lost = [need for need in group.needs if before[need].status != "ok"]
-    if lost:
-        why = f"it reads what {', '.join(lost)} would have recorded"
-        return ArmOutcome(status="skipped", error=why)
+@dataclass(frozen=True)
+class _Playing:
+    """One policy's share of a study under way.
+
+    Attributes:
+        ended: how each arm ended, and each analysis as `analysis:NAME`.
+    """
+
+    laid_out: Design
+    policy: str
+    executor: LocalExecutor
+    part: Path
+    say: Say
+    ended: dict[str, ArmOutcome] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Arm by arm in order, each analysis before the first arm that asks for it."""
+        study, adapter = self.laid_out.study, self.executor.adapter
+        groups = self._placed()
+        analysing = Analysing(study, self.policy, adapter, self.executor.run_dir, self.say)
+        for group in groups:
+            for name in analyses_of(group.definition.interventions):
+                self._keep(f"analysis:{name}", analysing.ensure(name))
+            self._keep(group.arm, self._played(group, analysing))
+        for name in study.analyses:
+            if set(analysis_of(study, name).arms) <= {g.arm for g in groups}:
+                self._keep(f"analysis:{name}", analysing.ensure(name))
+
+    def _placed(self) -> list[WorkGroup]:
+        """The groups this policy can play, its own layers named; the others are accounted for.
+
+        Raises:
+            UnknownName: the study's only policy has no such hook point or depth third.
+            IncompatibleError: an edit does not suit the policy.
+        """
+        placed = []
+        for group in self.laid_out.groups:
+            try:
+                own = expanded_for(group, self.executor.adapter.info.pathways)
+                own = _recording_what_is_there(own, self.executor.adapter)
+                self._check(own)
+            except UnknownName as error:
+                if len(self.laid_out.study.policies) == 1:
+                    raise
+                self._keep(group.arm, ArmOutcome(status="not_applicable", error=str(error)))
+            else:
+                placed.append(own)
+        return placed
+
+    def _check(self, group: WorkGroup) -> list[list[str]]:
+        """The hook points of every edit that is known by now; each edit has its say on them."""
+        found = []
+        for edit in group.definition.interventions:
+            if edit["kind"] == FROM_ANALYSIS:
+                continue
+            points = self.executor.adapter.match(edit["at"])
+            if source_of(edit) is None:
+                parse_intervention(edit).check(self.executor.adapter.info, points)
+            found.append([str(p) for p in points])
+        return found
+
+    def _played(self, group: WorkGroup, analysing: Analysing) -> ArmOutcome:
+        """Play one arm; its failure is an outcome, not an exception."""
+        asked = [f"analysis:{n}" for n in analyses_of(group.definition.interventions)]
+        ended = {**self.ended, **{f"analysis:{n}": o for n, o in analysing.outcomes.items()}}
+        lost = [need for need in (*group.needs, *asked) if ended[need].status != "ok"]
+        if lost:
+            why = f"it reads what {', '.join(lost)} would have left"
+            return ArmOutcome(status="skipped", error=why)
+        try:
+            own = found(group, self.executor.adapter.info.pathways, analysing.results)
+            points = self._check(own)
+            records = self.executor.run(self.laid_out, own)
+            verify_receipts(own, records)
+        except DiskFull:
+            raise
+        except EditUnavailable as error:
+            return ArmOutcome(status="skipped", error=str(error))
+        except (VlascopeError, ValidationError) as error:
+            return ArmOutcome(status="failed", error=f"{type(error).__name__}: {error}")
+        return ArmOutcome(status="ok", hook_points=points)
+
+    def _keep(self, name: str, outcome: ArmOutcome) -> None:
+        if self.ended.get(name) == outcome:
+            return
+        self.ended[name] = outcome
+        keep_outcome(self.part, self.policy, name, outcome)
+        if outcome.status in ("failed", "skipped") and not name.startswith("analysis:"):
+            self.say(f"{self.policy}, arm {name}: {outcome.status}: {outcome.error}")
+
+
+def _recording_what_is_there(group: WorkGroup, adapter: VLAAdapter) -> WorkGroup:
+    """The group without the globs to record that another policy's hook points go by.
+
+    Raises:
+        UnknownName: the policy has none of them.
+    """
+    if group.record is None:
+        return group
+    there = tuple(g for g in group.record.at if _names(adapter, g)) or group.record.at
+    adapter.match(there)
+    record = RecordSpec.model_validate({**group.record.model_dump(), "at": there})
+    return replace(group, record=record)
+
+
+def _names(adapter: VLAAdapter, glob: str) -> bool:
     try:
-        records = executor.run(own, group)
-        verify_receipts(group, records)
-    except DiskFull:
-        raise
-    except (VlascopeError, ValidationError) as error:
-        return ArmOutcome(status="failed", error=f"{type(error).__name__}: {error}")
-    return ArmOutcome(status="ok")
+        return bool(adapter.match(glob))
+    except UnknownName:
+        return False
 
 
 def verify_receipts(group: WorkGroup, records: Sequence[EpisodeRecord]) -> None:
@@ -204,16 +302,6 @@ def verify_receipts(group: WorkGroup, records: Sequence[EpisodeRecord]) -> None:
                     f"episode {record.plan.episode} where {receipt.expected} were declared "
                     f"({receipt.mismatches} mismatches): check its tokens, steps and source"
                 )
-
-
-def _hook_points(adapter: VLAAdapter, own: Design) -> dict[str, list[list[str]]]:
-    """By arm and edit, the hook points its globs name; refuses globs that name none."""
-    return {
-        group.arm: [
-            [str(p) for p in adapter.match(edit["at"])] for edit in group.definition.interventions
-        ]
-        for group in own.groups
-    }
 
 
 def _benchmark(study: Study) -> BenchmarkSpec:

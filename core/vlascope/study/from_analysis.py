@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from vlascope.errors import EditUnavailable, unknown_name
@@ -10,21 +10,22 @@ from vlascope.errors import EditUnavailable, unknown_name
 if TYPE_CHECKING:
     from vlascope.study.analysis import AnalysisResult
 
-__all__ = ["FROM_ANALYSIS", "analyses_of", "resolved"]
+__all__ = ["FROM_ANALYSIS", "FROM_ANALYSIS_KEYS", "analyses_of", "resolved"]
 
 FROM_ANALYSIS: Final = "from_analysis"
 """`{kind: from_analysis, analysis: NAME, key: KEY}`; `with` sets fields of the edits it stands for,
 `role` turns them into that control."""
+FROM_ANALYSIS_KEYS: Final = ("kind", "analysis", "key", "with", "role")
 
 
-def analyses_of(edits: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
+def analyses_of(edits: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The analyses that these edits come from, each once."""
     named = [str(edit["analysis"]) for edit in edits if edit.get("kind") == FROM_ANALYSIS]
     return tuple(dict.fromkeys(named))
 
 
 def resolved(
-    edits: tuple[Mapping[str, Any], ...], results: Mapping[str, AnalysisResult]
+    edits: Sequence[Mapping[str, Any]], results: Mapping[str, AnalysisResult]
 ) -> tuple[dict[str, Any], ...]:
     """The edits with every reference replaced by what the analysis found.
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from vlascope.errors import StudyFileError
 from vlascope.study.checking import problems_of
+from vlascope.study.expansion import Unfit, expanded
 from vlascope.study.located_yaml import Located, read_located
 from vlascope.study.problems import Problem
 from vlascope.study.schema import Study
@@ -19,7 +20,7 @@ __all__ = ["load_study"]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """Read, override and check a study file; no policy or simulator is started.
+    """Read, override, expand and check a study file; no policy or simulator is started.
 
     Args:
         path: a YAML file, or the name of a study that a plugin ships.
@@ -32,9 +33,11 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     for assignment in overrides:
         located.override(assignment)
     try:
-        study = Study.model_validate(located.data)
+        study = expanded(Study.model_validate(located.data))
     except ValidationError as error:
         raise _refusal(located, [_problem(dict(e)) for e in error.errors()]) from None
+    except Unfit as error:
+        raise _refusal(located, error.problems) from None
     found = problems_of(study)
     if found:
         raise _refusal(located, found)

@@ -17,6 +17,7 @@ from vlascope.specs import check_compatible
 from vlascope.study.design import Design
 from vlascope.study.editing import for_policy
 from vlascope.study.execution import load_policy
+from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.groups import WorkGroup
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def _cost_of(laid_out: Design, name: str, env: BenchmarkEnv) -> Cost:
     own = for_policy(laid_out, adapter.info.pathways)
     for group in own.groups:
         for edit in group.definition.interventions:
-            adapter.match(edit["at"])
+            if edit["kind"] != FROM_ANALYSIS:
+                adapter.match(edit["at"])
     steps = min(study.max_steps or env.info.max_steps, env.info.max_steps)
     chunks = -(-steps // adapter.info.executed_steps)
     seen = env.reset(own.groups[0].plans[0].task, seed=own.groups[0].plans[0].seed)

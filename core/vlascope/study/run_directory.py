@@ -22,7 +22,17 @@ MANIFEST = "study.json"
 OUTCOMES = "outcomes.json"
 SCHEMA = "vlascope.study/1"
 WITHOUT_EFFECT = frozenset(
-    {"title", "about", "workers", "envs_per_worker", "groups", "findings", "report"}
+    {
+        "title",
+        "about",
+        "workers",
+        "envs_per_worker",
+        "groups",
+        "findings",
+        "report",
+        "recipes",
+        "analyses",
+    }
 )
 """Parts of a study that no episode depends on: they may change between runs."""
 
@@ -41,14 +51,15 @@ class ArmOutcome(BaseModel):
     """How an arm ended for a policy.
 
     Attributes:
-        status: `ok`; `failed` with the error; `skipped` because an arm it reads from failed.
+        status: `ok`; `failed` with the error; `skipped` because an arm or analysis it reads
+            from failed, or found nothing; `not_applicable` where a policy lacks its hook points.
         error: why.
         hook_points: by edit, the names it was written with and the points they stood for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    status: Literal["ok", "failed", "skipped"]
+    status: Literal["ok", "failed", "skipped", "not_applicable"]
     error: str | None = None
     hook_points: list[list[str]] = Field(default_factory=list)
 

@@ -227,9 +227,14 @@ class Study(Strict):
         baseline: the arm that others are paired with; by default the first.
         groups: task patterns by group name, for findings.
         pairings: source task by target task, by pairing name.
-        arms: conditions by name, in the order they run.
+        arms: conditions by name, in the order they run; with recipes alone, the baseline is made.
+        recipes: questions that come up again and again, `{kind: ...}` with options, by name; they
+            add arms, analyses and findings, named after them.
+        analyses: work between arms, `{kind: ..., arms: [...]}` with options, by name; arms use
+            what it finds by `{kind: from_analysis, analysis: NAME, key: KEY}`.
         findings: questions by name.
         report: what the report shows.
+        expanded: whether the recipes' parts are among the rest already.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -246,9 +251,18 @@ class Study(Strict):
     baseline: str = ""
     groups: dict[Name, Patterns] = Field(default_factory=dict)
     pairings: dict[Name, dict[str, str]] = Field(default_factory=dict)
-    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    arms: dict[Name, Arm] = Field(default_factory=dict)
+    recipes: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    analyses: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     findings: dict[Name, Finding] = Field(default_factory=dict)
     report: ReportOptions = ReportOptions()
+    expanded: bool = False
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Study:
+        if not self.arms and not self.recipes:
+            raise ValueError("a study needs `arms` or `recipes`")
+        return self
 
     @property
     def baseline_arm(self) -> str:
