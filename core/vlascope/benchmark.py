@@ -141,6 +141,13 @@ class BenchmarkEnv(ABC):
             f"{self.name} gives no scene state; override scene_state() to return object poses"
         )
 
+    def proprioception(self) -> Mapping[str, FloatArray] | None:
+        """The state streams of `sense`, without rendering; None where they cost a picture.
+
+        Asked at every step, so that an episode's record holds the state between looks.
+        """
+        return None
+
     def predicates(self) -> Mapping[str, bool]:
         """Named conditions of the scene at this moment that need no step to be judged.
 

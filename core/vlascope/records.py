@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vlascope.intervening import Receipt
 
-__all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity"]
+__all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity", "PromptReceipt"]
 
 SCHEMA: Final = "vlascope.episode/1"
 
@@ -59,6 +59,26 @@ class EpisodePlan(BaseModel):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+class PromptReceipt(BaseModel):
+    """What became of an instruction that is not the task's own.
+
+    Attributes:
+        inferences: how often the policy was asked in this episode.
+        carried: of these, with an observation that held the changed instruction.
+        reached: ||dx|| / ||x|| between the earliest activations that carry the instruction under
+            the task's own text and under the changed one, all else equal; the largest over `at`.
+            None where the policy declares no instruction stream.
+        at: the hook points compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inferences: int
+    carried: int
+    reached: float | None
+    at: tuple[str, ...] = ()
+
+
 class EpisodeRecord(BaseModel):
     """What happened in one episode; one JSON line, its arrays in a file beside it.
 
@@ -73,11 +93,12 @@ class EpisodeRecord(BaseModel):
         error: why the environment failed; with status `ok`, why the policy's episode was cut
             short (an action that was not finite).
         receipts: what each intervention did to this episode.
+        prompt: whether a changed instruction reached the policy; None for the task's own.
         batch_mode: `exact` (batch 1, replays bit for bit) or `batched` (equal up to floating
             point), with the largest batch this episode was part of.
         arrays: path, relative to the run, of a safetensors file holding `action` (steps, dim),
             `end_effector` (steps + 1, 3) and one `object.<name>` (steps + 1, 3) per object, in
-            metres.
+            metres, `state.<stream>` (steps + 1, n) and `predicate.<name>` (steps + 1,).
         video: path, relative to the run, or None.
         frames: path, relative to the run, of a safetensors file holding the film strip: `images`
             uint8 (frames, height, width, 3) and `steps` (frames,); None where not filmed.
@@ -101,6 +122,7 @@ class EpisodeRecord(BaseModel):
     predicates: dict[str, int] = Field(default_factory=dict)
     initial_predicates: tuple[str, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    prompt: PromptReceipt | None = None
     batch_mode: Literal["exact", "batched"]
     largest_batch: int = 1
     arrays: str | None = None

@@ -81,6 +81,14 @@ class FrozenScene(ToyBenchmark):
         return self.kept
 
 
+class FeelsSomethingElse(ToyBenchmark):
+    def proprioception(self):
+        return {"position": np.zeros(2, np.float32)}
+
+    def sense(self):
+        return replace(super().sense(), state={"position": self._position.astype(np.float32)})
+
+
 class ClosesOnce(ToyBenchmark):
     closed = False
 
@@ -130,6 +138,7 @@ BROKEN = [
     (NoExpert, "success_reachable", "expected_failures"),
     (NoScene, "scene_state_present", "end_effector"),
     (FrozenScene, "scene_state_present", "read it anew"),
+    (FeelsSomethingElse, "proprioception_is_what_is_sensed", "same numbers"),
     (ClosesOnce, "close_twice", "forget"),
     (WrongSize, "observation_matches_info", "make them agree"),
     (TakesAnything, "specs_are_honest", "ValueError"),

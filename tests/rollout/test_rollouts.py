@@ -21,6 +21,7 @@ from vlascope.rollout import (
     run_episodes,
 )
 from vlascope.rollout.arrays import read_strip
+from vlascope.rollout.timelines import NOT_TOLD
 from vlascope.store import ActivationStore
 from vlascope.types import Observation
 
@@ -97,6 +98,33 @@ def test_a_record_says_what_happened(walker, tmp_path):
         )
         assert record.versions.keys() >= {"vlascope", "torch", "numpy", "trick-world"}
     assert {r.digest for r in read_episodes(tmp_path)} == {r.digest for r in records}
+
+
+def test_arrays_hold_the_state_between_looks_and_every_predicate_at_every_step(walker, tmp_path):
+    record = run(walker, plans(1, max_steps=12), tmp_path, workers=1)[0]
+    arrays = EpisodeArrays.load(tmp_path, record)
+    here, goal = arrays["end_effector"][:, :2], arrays.objects["goal"][:, :2]
+    state, looked = arrays.states["state"], walker.info.executed_steps
+    assert state.shape == (record.steps + 1, 4)
+    assert np.allclose(state[::looked], np.hstack([here, goal])[::looked])
+    assert np.array_equal(state[1], state[0])
+    near = np.linalg.norm(here - goal, axis=1) < 0.5
+    assert arrays.predicates["near"].dtype == np.uint8
+    assert arrays.predicates["near"].tolist() == near.astype(int).tolist()
+
+
+def test_a_benchmark_that_feels_cheaply_has_its_state_at_every_step(toy, tmp_path):
+    toy_world = BenchmarkSpec(name="toy")
+    plan = [EpisodePlan(arm="base", task="unique/red", seed=0)]
+    record = run_episodes(toy, toy_world, plan, tmp_path, progress=False, workers=1)[0]
+    arrays = EpisodeArrays.load(tmp_path, record)
+    assert np.allclose(arrays.states["position"], arrays["end_effector"][:, :2])
+    reached = arrays.predicates["unique/red"]
+    assert reached[0] == NOT_TOLD
+    assert set(reached[1:].tolist()) <= {0, 1}
+    assert record.predicates == (
+        {"unique/red": int(np.argmax(reached == 1))} if 1 in reached else {}
+    )
 
 
 def test_finished_episodes_are_skipped_and_a_changed_context_is_not(walker, tmp_path):

@@ -164,8 +164,12 @@ class MetaWorld(BenchmarkEnv):
         return Observation(
             instruction=self._task.instruction,
             images={self._camera: self._picture(stage, self._size)},
-            state={"proprio": stage.simulator.proprio()},
+            state=self.proprioception(),
         )
+
+    def proprioception(self) -> Mapping[str, FloatArray]:
+        """`proprio`: the hand in metres and the gripper's opening, float32 (4,)."""
+        return {"proprio": self._now().simulator.proprio()}
 
     def predicates(self) -> Mapping[str, bool]:
         """The states that `step` reports beside the task's own success, as they hold now."""

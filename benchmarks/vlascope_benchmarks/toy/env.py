@@ -113,8 +113,13 @@ class ToyBenchmark(BenchmarkEnv):
         return Observation(
             instruction=self._now().instruction,
             images={_CAMERA: self._picture()},
-            state={_STREAM: self._position.astype(np.float32)},
+            state=self.proprioception(),
         )
+
+    def proprioception(self) -> Mapping[str, FloatArray]:
+        """`position`, float32 (2,) in metres."""
+        self._now()
+        return {_STREAM: self._position.astype(np.float32)}
 
     def frame(self) -> Image:
         """The picture, enlarged to 192 x 192."""

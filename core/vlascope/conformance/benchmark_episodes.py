@@ -123,6 +123,26 @@ def scene_state_present(subject: BenchmarkSubject) -> None:
             fail(f"{task.name}: scene_state() stays the same while the robot moves: read it anew")
 
 
+def proprioception_is_what_is_sensed(subject: BenchmarkSubject) -> None:
+    """`proprioception`, where it is given, equals the state streams of `sense` at every step."""
+    for task in subject.sample:
+        seen = subject.env.reset(task.name, seed=0)
+        for action in subject.actions(5):
+            felt = subject.env.proprioception()
+            if felt is None:
+                return
+            same = felt.keys() == seen.state.keys() and all(
+                np.array_equal(felt[name], seen.state[name]) for name in felt
+            )
+            if not same:
+                fail(
+                    f"{task.name}: proprioception() says {dict(felt)}, sense() saw "
+                    f"{dict(seen.state)}: return the same numbers from both"
+                )
+            subject.env.step(action)
+            seen = subject.env.sense()
+
+
 def close_twice(subject: BenchmarkSubject) -> None:
     """Closing twice, or before anything began, is fine."""
     fresh = subject.new_env()
@@ -162,5 +182,6 @@ CHECKS = (
     steps_say_what_they_should,
     success_reachable,
     scene_state_present,
+    proprioception_is_what_is_sensed,
     close_twice,
 )

@@ -25,7 +25,10 @@ Array = npt.NDArray[Any]
 class EpisodeArrays(Mapping[str, Array]):
     """`action` (steps, dim), `end_effector` and `object.<name>` (steps + 1, 3) of one episode.
 
-    Positions are in metres in the world frame, row 0 before the first step.
+    Positions are in metres in the world frame, row 0 before the first step. `state.<stream>`
+    (steps + 1, n) is what the policy is told of the robot, in the stream's units (held between
+    looks where the benchmark cannot tell it cheaply), `predicate.<name>` uint8 (steps + 1,)
+    whether a condition holds (`vlascope.rollout.timelines.NOT_TOLD` where that was not said).
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
@@ -51,6 +54,18 @@ class EpisodeArrays(Mapping[str, Array]):
     def objects(self) -> dict[str, npt.NDArray[np.float32]]:
         """Object positions by name, (steps + 1, 3); NaN while a thing is not there."""
         prefix = "object."
+        return {k.removeprefix(prefix): v for k, v in self.items() if k.startswith(prefix)}
+
+    @property
+    def states(self) -> dict[str, npt.NDArray[np.float32]]:
+        """State streams by name, (steps + 1, n); empty in runs of earlier versions."""
+        prefix = "state."
+        return {k.removeprefix(prefix): v for k, v in self.items() if k.startswith(prefix)}
+
+    @property
+    def predicates(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """Whether each condition holds, uint8 (steps + 1,); empty in runs of earlier versions."""
+        prefix = "predicate."
         return {k.removeprefix(prefix): v for k, v in self.items() if k.startswith(prefix)}
 
     def __getitem__(self, name: str) -> Array:

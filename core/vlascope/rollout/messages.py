@@ -81,14 +81,15 @@ class Trace:
     """One finished episode as the environment saw it.
 
     Attributes:
-        arrays: `action` (steps, dim), `end_effector` and `object.<name>` (steps + 1, 3), metres.
+        arrays: `action` (steps, dim), `end_effector` and `object.<name>` (steps + 1, 3), metres,
+            `state.<stream>` (steps + 1, n) and `predicate.<name>` uint8 (steps + 1,).
         success_step: the first successful step, 1-based, or None.
         predicates: first step (1-based) at which each named condition held.
         initial_predicates: conditions that held before the first step.
     """
 
     steps: int
-    arrays: Mapping[str, npt.NDArray[np.float32]]
+    arrays: Mapping[str, npt.NDArray[np.float32] | npt.NDArray[np.uint8]]
     success_step: int | None
     predicates: Mapping[str, int]
     initial_predicates: tuple[str, ...]

@@ -9,6 +9,7 @@ from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing
 from vlascope.rollout.film import encode_mp4, evenly_spaced
 from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
+from vlascope.rollout.timelines import Timelines
 from vlascope.types import FloatArray, Image, Observation, Pose, StepResult
 
 __all__ = ["Playing"]
@@ -26,6 +27,7 @@ class Playing:
         self._has_scene = True
         self._success_step: int | None = None
         self._predicates: dict[str, int] = {}
+        self._timelines = Timelines()
         self._initial: tuple[str, ...] = ()
         self._strip: list[tuple[int, Image]] = []
         self._video: list[Image] = []
@@ -53,6 +55,7 @@ class Playing:
         result = self._env.step(action)
         self._step += 1
         self._actions.append(np.array(action, np.float32))
+        self._timelines.hold(self._step, result.predicates)
         for name, holds in result.predicates.items():
             if holds:
                 self._predicates.setdefault(name, self._step)
@@ -72,6 +75,7 @@ class Playing:
 
     def _observe(self) -> Observation:
         observation = self._env.observe()
+        self._timelines.feel(self._step, observation.state)
         film = self._plan.film
         if film is not None and film.frames:
             if film.view == "frame" or not observation.images:
@@ -83,10 +87,12 @@ class Playing:
 
     def _note_initial_predicates(self) -> None:
         """Conditions that hold at once, where the benchmark can say so before a step."""
-        held = self._env.predicates().items()
-        self._initial = tuple(sorted(name for name, holds in held if holds))
+        held = self._env.predicates()
+        self._timelines.hold(0, held)
+        self._initial = tuple(sorted(name for name, holds in held.items() if holds))
 
     def _note_scene(self) -> None:
+        self._timelines.feel(self._step, self._env.proprioception())
         if not self._has_scene:
             return
         try:
@@ -124,14 +130,14 @@ class Playing:
             video=video,
         )
 
-    def _arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+    def _arrays(self) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.uint8]]:
         dim = self._env.info.action.dim
         actions = np.asarray(self._actions, np.float32).reshape(len(self._actions), dim)
         tracks = {
             name if name == "end_effector" else f"object.{name}": np.asarray(track, np.float32)
             for name, track in self._positions.items()
         }
-        return {"action": actions, **tracks}
+        return {"action": actions, **tracks, **self._timelines.arrays(self._step)}
 
 
 def _position(pose: Pose | None) -> npt.NDArray[np.float64]:
