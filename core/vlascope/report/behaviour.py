@@ -6,6 +6,7 @@ from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
+from vlascope.report.chapters import of_a_recipe
 from vlascope.statistics import Estimate, rate
 from vlascope.study.measuring import Measuring
 from vlascope.study.metrics import METRICS, behaviour, override_verdict
@@ -65,7 +66,7 @@ class Verdicts(BaseModel):
 
 
 def matrices(measuring: Measuring) -> tuple[BehaviourMatrix, ...]:
-    """One per arm and scene that offers several goals."""
+    """One per scene that offers several goals and arm, those of recipes left out."""
     known = known_tasks(measuring.design.study.benchmark.name)
     goals: dict[str, list[str]] = {}
     for scene, name in sorted(measuring.episodes.watched):
@@ -75,7 +76,8 @@ def matrices(measuring: Measuring) -> tuple[BehaviourMatrix, ...]:
     for policy in measuring.design.study.policies:
         for group in measuring.design.groups:
             for scene, names in goals.items():
-                if len(names) > 1 and group.role != "source":
+                own = not of_a_recipe(group.arm, measuring.design.study.recipes)
+                if len(names) > 1 and group.role != "source" and own:
                     found.append(_matrix(measuring, policy, group.arm, scene, names))
     return tuple(m for m in found if m is not None)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from vlascope.report.behaviour import BehaviourMatrix, Verdicts, matrices, verdicts
+from vlascope.report.chapters import chapters
 from vlascope.report.ledgers import (
     ArmLine,
     Failure,
@@ -21,6 +22,7 @@ from vlascope.report.paths import PathPanel, path_panels
 from vlascope.report.strips import StripPanel, strip_panels
 from vlascope.report.tables import EffectLine, MotionLine, SuccessLine, effects, motion, successes
 from vlascope.report.wording import headline, unresolved
+from vlascope.sections import Section
 from vlascope.study.design import design
 from vlascope.study.findings import Answer, answer
 from vlascope.study.measuring import Measuring
@@ -46,6 +48,7 @@ class ReportContent(BaseModel):
 
     Attributes:
         findings: the study's questions, answered.
+        sections: the chapters of its recipes and analyses.
         successes: success per arm and task, with Wilson intervals.
         effects: every arm against each of its controls, on success.
         motion: continuous metrics per arm.
@@ -67,6 +70,7 @@ class ReportContent(BaseModel):
     about: str
     facts: dict[str, str]
     findings: tuple[AnsweredQuestion, ...]
+    sections: tuple[Section, ...]
     successes: tuple[SuccessLine, ...]
     effects: tuple[EffectLine, ...]
     motion: tuple[MotionLine, ...]
@@ -103,6 +107,7 @@ def collect(run_dir: str | Path) -> ReportContent:
         about=study.about,
         facts=_facts(manifest, measuring),
         findings=tuple(AnsweredQuestion(answer=a, words=headline(a, policies)) for a in answers),
+        sections=chapters(Path(run_dir), measuring),
         successes=successes(measuring),
         effects=effects(measuring),
         motion=motion(measuring),

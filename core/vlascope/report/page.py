@@ -9,8 +9,10 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from vlascope.report.chapters import of_a_recipe
 from vlascope.report.content import ReportContent
 from vlascope.report.figures import behaviour_figure, forest_figure, paths_figure
+from vlascope.report.tables import EffectLine
 from vlascope.report.templating import templates
 from vlascope.study.metrics import METRICS
 
@@ -22,7 +24,7 @@ def page(content: ReportContent) -> str:
     forests = [
         (METRICS[metric].label, figure)
         for metric in ("success", "source_goal")
-        if (figure := forest_figure(content.effects, metric)) is not None
+        if (figure := forest_figure(_own(content), metric)) is not None
     ]
     return (
         templates()
@@ -35,9 +37,16 @@ def page(content: ReportContent) -> str:
             plotly=Markup(get_plotlyjs()),
             forests=[(label, _json(figure)) for label, figure in forests],
             matrices=[(m, _json(behaviour_figure(m))) for m in content.behaviour],
+            plot=_json,
             paths=[(p, _json(paths_figure(p))) for p in content.paths],
         )
     )
+
+
+def _own(content: ReportContent) -> list[EffectLine]:
+    """The effects of arms that the study wrote itself; recipes' chapters show theirs."""
+    recipes = {section.name: section for section in content.sections}
+    return [effect for effect in content.effects if not of_a_recipe(effect.arm, recipes)]
 
 
 def _text(name: str) -> str:

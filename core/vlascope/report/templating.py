@@ -27,9 +27,15 @@ def templates() -> Environment:
     environment.filters.update(
         amount=amount, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
     )
+    environment.filters["short"] = _short
     environment.filters["code"] = _with_code
     environment.filters["breakable"] = _breakable
     return environment
+
+
+def _short(value: float) -> str:
+    """Three digits; whole numbers whole."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}".replace("-", "\u2212")
 
 
 def _with_code(text: str) -> Markup:
