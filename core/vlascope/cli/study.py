@@ -1,4 +1,4 @@
-"""`vlascope study`: validate, plan and run a study file."""
+"""`vlascope study`: write, validate, plan and run a study file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,45 @@ Arms = Annotated[
 
 @app.callback()
 def study() -> None:
-    """Validate, plan and run a study file."""
+    """Write, validate, plan and run a study file."""
+
+
+@app.command()
+def new(
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE...", help="See `vlascope list recipes`.")
+    ],
+    policies: Annotated[
+        list[str],
+        typer.Option("--policy", metavar="ADAPTER:CHECKPOINT", help="Give several to compare."),
+    ],
+    benchmark: Annotated[str, typer.Option("--benchmark", help="See `vlascope list benchmarks`.")],
+    tasks: Annotated[
+        list[str], typer.Option("--task", metavar="GLOB", help="Names, globs or suite:NAME.")
+    ],
+    seeds: Annotated[str, typer.Option("--seeds", help="A list, or ranges.")] = "0-4",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file to write; by default NAME.yaml.")
+    ] = None,
+) -> None:
+    """Write a study file of one or more recipes, their options spelled out, to run or to edit.
+
+    Examples:
+
+        vlascope study new injection --policy toy:bundled --benchmark toy --task 'shared/*'
+
+        vlascope study new language vision --policy toy:bundled --benchmark toy --task 'suite:*'
+    """
+    from vlascope.errors import AlreadyThere
+    from vlascope.store.durable import write_atomically
+    from vlascope.study.writing import new_study
+
+    text = new_study(recipes, policies=policies, benchmark=benchmark, tasks=tasks, seeds=seeds)
+    path = out or Path(f"{'-'.join(recipes)}.yaml")
+    if path.exists():
+        raise AlreadyThere(f"{path} is there already; remove it or give another --out")
+    write_atomically(path, text.encode())
+    typer.echo(f"{path} is written; next: vlascope study plan {path}")
 
 
 @app.command()
