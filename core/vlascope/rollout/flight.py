@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from vlascope.benchmark import Task
 from vlascope.hooks import Moment
-from vlascope.records import EpisodePlan
+from vlascope.records import EpisodePlan, PromptReceipt
+from vlascope.rollout.prompts import Reach
 from vlascope.types import Observation
 
 __all__ = ["Flight", "Planned"]
@@ -15,11 +16,16 @@ __all__ = ["Flight", "Planned"]
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the task it names, and its digest in this run's context."""
+    """A plan, the task it names, and its digest in this run's context.
+
+    Attributes:
+        reach: what a changed instruction does to the policy, once that has been looked at.
+    """
 
     plan: EpisodePlan
     task: Task
     digest: str
+    reach: Reach | None = None
 
     @property
     def instruction(self) -> str:
@@ -36,6 +42,7 @@ class Flight:
         slot: the environment that plays it.
         step: environment steps played.
         chunk: chunks inferred so far.
+        carried: of these, from an observation that held the planned instruction.
         largest_batch: the most rows any of its inferences had.
         error: why the policy's episode is cut short, or None.
     """
@@ -44,6 +51,7 @@ class Flight:
     slot: int
     step: int = 0
     chunk: int = 0
+    carried: int = 0
     largest_batch: int = 1
     error: str | None = None
     started: float = field(default_factory=time.monotonic)
@@ -54,10 +62,27 @@ class Flight:
         """When the next inference happens."""
         return Moment(self.planned.plan.episode, self.step, self.chunk)
 
+    @property
+    def prompt(self) -> PromptReceipt | None:
+        """What became of a changed instruction so far; None for the task's own."""
+        if self.planned.instruction == self.planned.task.instruction:
+            return None
+        reach = self.planned.reach or Reach(None)
+        return PromptReceipt(
+            inferences=self.chunk, carried=self.carried, reached=reach.change, at=reach.at
+        )
+
     def see(self, step: int, observation: Observation) -> None:
         """The environment reached a chunk boundary."""
         self.step = step
         self.observation = replace(observation, instruction=self.planned.instruction)
+
+    def count_inference(self) -> None:
+        """The present observation went through the policy."""
+        told = self.observation is not None and self.observation.instruction
+        self.carried += told == self.planned.instruction
+        self.chunk += 1
+        self.observation = None
 
     @property
     def seconds(self) -> float:

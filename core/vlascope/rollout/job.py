@@ -27,6 +27,7 @@ from vlascope.rollout.loop import RolloutLoop
 from vlascope.rollout.messages import Setup
 from vlascope.rollout.pool import EnvPool
 from vlascope.rollout.progress import Reporter
+from vlascope.rollout.reaching import reaching
 from vlascope.rollout.recorder import Recorder
 from vlascope.rollout.sink import EpisodeSink, Header
 from vlascope.rollout.spec import BenchmarkSpec
@@ -94,6 +95,7 @@ class Job:
         """Play what is missing, with hooks and environments open for as long as it takes."""
         for folder in ("episodes", "frames", "videos"):
             sweep_temporary(self.run_dir / folder)
+        missing = reaching(self.adapter, missing)
         with ExitStack() as stack:
             editing = stack.enter_context(
                 intervene(self.adapter, *self.interventions, must_fire=False)

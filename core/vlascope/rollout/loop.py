@@ -152,8 +152,7 @@ class RolloutLoop:
         self._outcomes.inferred(flights)
         executed = self._adapter.info.executed_steps
         for flight, actions in zip(flights, chunk.actions, strict=True):
-            flight.chunk += 1
-            flight.observation = None
+            flight.count_inference()
             self._pool.ask(_execution(flight, actions[:executed]))
 
 

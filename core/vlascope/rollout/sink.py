@@ -16,6 +16,7 @@ from vlascope.rollout.guard import EditGuard
 from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.messages import Trace
 from vlascope.rollout.progress import Reporter
+from vlascope.rollout.prompts import verify_carried
 from vlascope.rollout.recorder import Recorder
 from vlascope.store.durable import write_atomically
 
@@ -58,6 +59,7 @@ class EpisodeSink:
     def finished(self, flight: Flight, trace: Trace) -> None:
         """Commit the episode, or hold it until the interventions are known to act."""
         record = self._record(flight, trace)
+        verify_carried(record)
         self._editing.forget(record.plan.episode)
         self._held.append((record, trace))
         self._guard.count(record)
@@ -114,6 +116,7 @@ class EpisodeSink:
             "scene": planned.task.scene,
             "batch_mode": self._header.batch_mode,
             "largest_batch": flight.largest_batch,
+            "prompt": flight.prompt,
             "seconds": round(flight.seconds, 4),
             "versions": dict(self._header.versions),
         }
