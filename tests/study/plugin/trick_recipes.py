@@ -67,11 +67,7 @@ class MeanRemoved(Recipe):
         finding = Finding(question="Needed?", metric="success", arms=(f"{name}_removed",))
         return Parts(
             arms={f"{name}_removed": arm},
-            findings={
-                f"{name}_needed": Finding(
-                    question="Needed?", metric="success", arms=(f"{name}_removed",)
-                )
-            },
+            findings={f"{name}_needed": finding},
             analyses={
                 found: {
                     "kind": "mean_direction",
