@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vlascope.intervening import Receipt
+from vlascope.perturbations.receipts import Perturbed
 
 __all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity", "PromptReceipt"]
 
@@ -35,7 +36,8 @@ class EpisodePlan(BaseModel):
         max_steps: environment steps at most; None for the benchmark's own limit.
         stop_on_success: end at the first success (False records the full length, so that its
             activations can be injected at any later moment).
-        perturbation: the name of the image edit applied, for the record.
+        perturbation: what is done to the pictures, `{kind: ..., ...}` each, in order; or the name
+            of what the run does to them, for the record.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +48,7 @@ class EpisodePlan(BaseModel):
     instruction: str | None = None
     max_steps: int | None = None
     stop_on_success: bool = True
-    perturbation: str | None = None
+    perturbation: str | tuple[dict[str, Any], ...] | None = None
 
     @property
     def episode(self) -> str:
@@ -93,6 +95,8 @@ class EpisodeRecord(BaseModel):
         error: why the environment failed; with status `ok`, why the policy's episode was cut
             short (an action that was not finite).
         receipts: what each intervention did to this episode.
+        perturbed: what was done to its pictures, and whether the policy was given the result;
+            None where nothing was.
         prompt: whether a changed instruction reached the policy; None for the task's own.
         batch_mode: `exact` (batch 1, replays bit for bit) or `batched` (equal up to floating
             point), with the largest batch this episode was part of.
@@ -122,6 +126,7 @@ class EpisodeRecord(BaseModel):
     predicates: dict[str, int] = Field(default_factory=dict)
     initial_predicates: tuple[str, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    perturbed: Perturbed | None = None
     prompt: PromptReceipt | None = None
     batch_mode: Literal["exact", "batched"]
     largest_batch: int = 1

@@ -2,7 +2,7 @@
 
 from vlascope.perturbations.applying import Perturbing, Sent, digest_of
 from vlascope.perturbations.cameras import CameraDrop, CameraSwap, FreezeFirst
-from vlascope.perturbations.function import Function
+from vlascope.perturbations.function import Function, Given
 from vlascope.perturbations.geometry import Crop, Flip, Rotate
 from vlascope.perturbations.grain import Blur, Noise
 from vlascope.perturbations.masks import HalfMask, Occlusion
@@ -22,6 +22,7 @@ __all__ = [
     "Flip",
     "FreezeFirst",
     "Function",
+    "Given",
     "Greyscale",
     "HalfMask",
     "Look",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from vlascope.benchmark import Task
 from vlascope.hooks import Moment
+from vlascope.perturbations import PerturbationReceipt, Perturbed, Sent, digest_of
 from vlascope.records import EpisodePlan, PromptReceipt
 from vlascope.rollout.prompts import Reach
 from vlascope.types import Observation
@@ -45,6 +47,8 @@ class Flight:
         carried: of these, from an observation that held the planned instruction.
         largest_batch: the most rows any of its inferences had.
         error: why the policy's episode is cut short, or None.
+        sent: hashes of the present pictures, where they were perturbed.
+        looks, altered, delivered: see `Perturbed`.
     """
 
     planned: Planned
@@ -56,6 +60,10 @@ class Flight:
     error: str | None = None
     started: float = field(default_factory=time.monotonic)
     observation: Observation | None = None
+    sent: Sent | None = None
+    looks: int = 0
+    altered: int = 0
+    delivered: int = 0
 
     @property
     def moment(self) -> Moment:
@@ -72,10 +80,30 @@ class Flight:
             inferences=self.chunk, carried=self.carried, reached=reach.change, at=reach.at
         )
 
-    def see(self, step: int, observation: Observation) -> None:
+    def see(self, step: int, observation: Observation, sent: Sent | None = None) -> None:
         """The environment reached a chunk boundary."""
-        self.step = step
+        self.step, self.sent = step, sent
         self.observation = replace(observation, instruction=self.planned.instruction)
+
+    def hand_over(self, read: Collection[str]) -> None:
+        """Compare the pictures that the policy is about to be given with what was sent."""
+        if self.observation is None or self.sent is None:
+            return
+        given = digest_of({c: p for c, p in self.observation.images.items() if c in read})
+        self.looks += 1
+        self.altered += given != self.sent.taken
+        self.delivered += given == self.sent.sent
+
+    def perturbed(self, receipts: tuple[PerturbationReceipt, ...]) -> Perturbed | None:
+        """What became of the perturbations; None where there were none."""
+        if not receipts:
+            return None
+        return Perturbed(
+            looks=self.looks,
+            altered=self.altered,
+            delivered=self.delivered,
+            perturbations=receipts,
+        )
 
     def count_inference(self) -> None:
         """The present observation went through the policy."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from vlascope import __version__
 from vlascope.adapter import VLAAdapter
-from vlascope.benchmark import ImageEdit
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
 from vlascope.records import PolicyIdentity
+from vlascope.rollout.sight import Perturb, is_data
 from vlascope.rollout.spec import BenchmarkSpec
 
 __all__ = ["digest_context", "perturbation_name", "policy_identity"]
@@ -35,7 +35,7 @@ def digest_context(
     *,
     interventions: Sequence[Intervention],
     record: RecordSpec | None,
-    perturb: str | ImageEdit | None,
+    perturb: Perturb | None,
     batch_mode: str,
 ) -> dict[str, str]:
     """Everything beside the plan that decides what an episode is.
@@ -55,10 +55,15 @@ def digest_context(
     }
 
 
-def perturbation_name(perturb: str | ImageEdit | None) -> str:
-    """A perturbation's import path, or its `repr` where it is an instance (a frozen dataclass)."""
+def perturbation_name(perturb: Perturb | None) -> str:
+    """A function's import path, or its `repr` where it is an instance (a frozen dataclass).
+
+    Empty for perturbations that are data, which are written into the plan.
+    """
     if perturb is None or isinstance(perturb, str):
         return perturb or ""
+    if is_data(perturb):
+        return ""
     if isinstance(perturb, type) or hasattr(perturb, "__qualname__"):
         return f"{perturb.__module__}:{perturb.__qualname__}"
     return f"{type(perturb).__module__}:{perturb!r}"

@@ -11,7 +11,6 @@ from typing import Literal
 
 from vlascope import plugins
 from vlascope.adapter import VLAAdapter
-from vlascope.benchmark import ImageEdit
 from vlascope.intervening import intervene
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
@@ -29,6 +28,7 @@ from vlascope.rollout.pool import EnvPool
 from vlascope.rollout.progress import Reporter
 from vlascope.rollout.reaching import reaching
 from vlascope.rollout.recorder import Recorder
+from vlascope.rollout.sight import Perturb, check_cameras, with_data
 from vlascope.rollout.sink import EpisodeSink, Header
 from vlascope.rollout.spec import BenchmarkSpec
 from vlascope.rollout.versions import benchmark_versions, own_versions
@@ -51,7 +51,7 @@ class Job:
     run_dir: Path
     interventions: tuple[Intervention, ...]
     record: RecordSpec | None
-    perturb: str | ImageEdit | None
+    perturb: Perturb | None
     film: Film | None
     max_batch: int | None
     workers: int
@@ -74,6 +74,7 @@ class Job:
     def planned(self, plans: Sequence[EpisodePlan]) -> list[Planned]:
         """The plans with their tasks and digests; every name is checked before anything runs."""
         env = plugins.benchmark_class(self.benchmark.name)
+        plans = [with_data(plan, self.perturb) for plan in plans]
         counts = Counter(plan.episode for plan in plans)
         twice = [name for name, n in counts.items() if n > 1]
         if twice:
@@ -103,6 +104,7 @@ class Job:
             recorder = self._recorder(stack)
             pool = stack.enter_context(self._pool(len(missing)))
             check_compatible(self.adapter.info, pool.info)
+            check_cameras([p.plan for p in missing], self.perturb, self.adapter.info.cameras)
             header = Header(
                 policy_identity(self.adapter),
                 str(self.benchmark),

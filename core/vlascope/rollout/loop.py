@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from vlascope.adapter import VLAAdapter
-from vlascope.benchmark import ImageEdit
 from vlascope.errors import EnvironmentFailed
 from vlascope.noise import generator_for
 from vlascope.rollout.film import Film
 from vlascope.rollout.flight import Flight, Planned
 from vlascope.rollout.messages import Begin, Execute, Failed, Finished, Observed, Trace
 from vlascope.rollout.pool import EnvPool, Event
+from vlascope.rollout.sight import Perturb, perturbations_of
 from vlascope.types import FloatArray
 
 __all__ = ["Outcomes", "RolloutLoop"]
@@ -50,7 +50,7 @@ class RolloutLoop:
         outcomes: told of everything that happens.
         max_batch: rows per inference at most; None for all that wait.
         film: which pictures to keep.
-        perturb: an edit of every picture the policy sees.
+        perturb: what is done to the pictures of episodes whose plan does not say.
         max_failures: consecutive environment failures after which the run is given up.
     """
 
@@ -63,7 +63,7 @@ class RolloutLoop:
         *,
         max_batch: int | None,
         film: Film | None,
-        perturb: str | ImageEdit | None,
+        perturb: Perturb | None,
         max_failures: int,
     ) -> None:
         self._adapter, self._pool, self._outcomes = adapter, pool, outcomes
@@ -104,7 +104,8 @@ class RolloutLoop:
             max_steps=plan.max_steps,
             stop_on_success=plan.stop_on_success,
             film=film if film is not None and film.wants(plan.task, plan.seed) else None,
-            perturb=self._perturb,
+            perturbations=perturbations_of(plan, self._perturb),
+            read=frozenset(self._adapter.info.cameras),
         )
 
     def _handle(self, event: Event) -> None:
@@ -112,7 +113,7 @@ class RolloutLoop:
         if flight is None:
             return
         if isinstance(event, Observed):
-            flight.see(event.step, event.observation)
+            flight.see(event.step, event.observation, event.sent)
             self._waiting.append(flight)
             return
         del self._flights[flight.slot]
@@ -142,6 +143,8 @@ class RolloutLoop:
         flights = [self._waiting.popleft() for _ in range(min(n, len(self._waiting)))]
         if not flights:
             return
+        for flight in flights:
+            flight.hand_over(self._adapter.info.cameras)
         chunk = self._adapter.infer(
             [f.observation for f in flights if f.observation is not None],
             generators=[generator_for(f.planned.plan.seed, f.chunk) for f in flights],

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vlascope.benchmark import BenchmarkInfo, ImageEdit
+from vlascope.benchmark import BenchmarkInfo
+from vlascope.perturbations import Perturbation, PerturbationReceipt, Sent
 from vlascope.rollout.film import Film, Strip
 from vlascope.types import FloatArray, Observation
 
@@ -37,7 +38,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Begin:
-    """Start an episode in one of the worker's environments and look at it."""
+    """Start an episode in one of the worker's environments and look at it.
+
+    Attributes:
+        perturbations: what is done to the pictures, in order.
+        read: cameras the policy reads, which receipts count; None for all.
+    """
 
     slot: int
     task: str
@@ -45,7 +51,8 @@ class Begin:
     max_steps: int | None
     stop_on_success: bool
     film: Film | None
-    perturb: str | ImageEdit | None = None
+    perturbations: tuple[Perturbation, ...] = ()
+    read: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +76,16 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """The episode goes on; the policy is asked."""
+    """The episode goes on; the policy is asked.
+
+    Attributes:
+        sent: hashes of the pictures, where they were perturbed.
+    """
 
     slot: int
     step: int
     observation: Observation
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +98,7 @@ class Trace:
         success_step: the first successful step, 1-based, or None.
         predicates: first step (1-based) at which each named condition held.
         initial_predicates: conditions that held before the first step.
+        perturbations: what each perturbation did.
     """
 
     steps: int
@@ -93,6 +106,7 @@ class Trace:
     success_step: int | None
     predicates: Mapping[str, int]
     initial_predicates: tuple[str, ...]
+    perturbations: tuple[PerturbationReceipt, ...] = ()
     strip: Strip | None = None
     video: bytes | None = field(default=None, repr=False)
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing
+from vlascope.perturbations import Perturbing, Sent
 from vlascope.rollout.film import encode_mp4, evenly_spaced
 from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
 from vlascope.rollout.timelines import Timelines
@@ -21,6 +22,7 @@ class Playing:
     def __init__(self, env: BenchmarkEnv, begin: Begin) -> None:
         self._env = env
         self._plan = begin
+        self._perturbing = Perturbing(begin.perturbations, seed=begin.seed, read=begin.read)
         self._step = 0
         self._actions: list[FloatArray] = []
         self._positions: dict[str, list[npt.NDArray[np.float64]]] = {}
@@ -38,7 +40,7 @@ class Playing:
         self._note_initial_predicates()
         self._note_scene()
         self._note_video()
-        return Observed(self._plan.slot, 0, self._observe())
+        return Observed(self._plan.slot, 0, *self._observe())
 
     def execute(self, request: Execute) -> Observed | Finished:
         """Play the actions; look again, or hand over the trace of the finished episode."""
@@ -48,7 +50,7 @@ class Playing:
                 break
         if over:
             return Finished(self._plan.slot, self._finish())
-        return Observed(self._plan.slot, self._step, self._observe())
+        return Observed(self._plan.slot, self._step, *self._observe())
 
     def _advance(self, action: FloatArray) -> bool:
         """One step; whether the episode is over."""
@@ -73,8 +75,9 @@ class Playing:
             return self._plan.stop_on_success
         return result.terminated
 
-    def _observe(self) -> Observation:
+    def _observe(self, *, for_policy: bool = True) -> tuple[Observation, Sent | None]:
         observation = self._env.observe()
+        observation, sent = self._perturbing.look(observation, self._step, count=for_policy)
         self._timelines.feel(self._step, observation.state)
         film = self._plan.film
         if film is not None and film.frames:
@@ -83,7 +86,7 @@ class Playing:
             else:
                 picture = next(iter(observation.images.values()))
             self._strip.append((self._step, picture))
-        return observation
+        return observation, sent
 
     def _note_initial_predicates(self) -> None:
         """Conditions that hold at once, where the benchmark can say so before a step."""
@@ -114,7 +117,7 @@ class Playing:
         film = self._plan.film
         strip = video = None
         if film is not None and film.frames:
-            self._observe()
+            self._observe(for_policy=False)
             strip = evenly_spaced(
                 [image for _, image in self._strip], [step for step, _ in self._strip], film.frames
             )
@@ -126,6 +129,7 @@ class Playing:
             success_step=self._success_step,
             predicates=self._predicates,
             initial_predicates=self._initial,
+            perturbations=self._perturbing.receipts,
             strip=strip,
             video=video,
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from vlascope.adapter import VLAAdapter
-from vlascope.benchmark import ImageEdit
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
 from vlascope.records import EpisodePlan, EpisodeRecord
@@ -18,6 +17,7 @@ from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.lock import exclusive
 from vlascope.rollout.pool import EnvPool
 from vlascope.rollout.progress import reporter
+from vlascope.rollout.sight import Perturb
 from vlascope.rollout.spec import BenchmarkSpec
 
 __all__ = ["run_episodes"]
@@ -31,7 +31,7 @@ def run_episodes(
     *,
     interventions: Sequence[Intervention] = (),
     record: RecordSpec | None = None,
-    perturb: str | ImageEdit | None = None,
+    perturb: Perturb | None = None,
     film: Film | None = None,
     batch: Literal["greedy"] | int = "greedy",
     workers: int = 2,
@@ -57,8 +57,9 @@ def run_episodes(
         run_dir: where records go; several calls (arms) may share it, one at a time.
         interventions: edits at work in every episode of this call.
         record: activations to keep, in `run_dir/activations`.
-        perturb: an edit of every picture: `"package.module:function"`, or something picklable
-            from an importable module.
+        perturb: what is done to the pictures: perturbations or their data, one or a list; or a
+            function of (camera, picture), `"package.module:function"` or something picklable from
+            an importable module. A plan's own perturbation takes its place.
         film: which pictures to keep.
         batch: `"greedy"` for all episodes that need a chunk now, or at most that many; 1 is
             exact.
@@ -77,7 +78,7 @@ def run_episodes(
     Raises:
         IncompatibleError: the policy does not fit the benchmark.
         UnknownName: no such benchmark, task or hook point.
-        EditMisfired: an intervention edits nothing.
+        EditMisfired: an intervention edits nothing, or a perturbation changes no picture.
         EnvironmentFailed: the benchmark cannot be built, or fails again and again.
         RunLocked: another process writes this directory.
         DiskFull: no space left; what was finished is kept.

@@ -127,7 +127,12 @@ class EpisodeSink:
         receipts = self._editing.receipts_of(planned.plan.episode)
         outcome = _outcome(trace, planned.digest)
         return EpisodeRecord(
-            status="ok", error=flight.error, receipts=receipts, **outcome, **shared
+            status="ok",
+            error=flight.error,
+            receipts=receipts,
+            perturbed=flight.perturbed(trace.perturbations),
+            **outcome,
+            **shared,
         )
 
 

@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from vlascope.rollout.messages import Begin, Execute, Failed, Ready, Reply, Request, Setup
@@ -64,9 +63,7 @@ class Host:
             self._spare.close()
 
     def _begin(self, request: Begin) -> Reply:
-        env, perturb = self._env(request.slot), request.perturb
-        env.perturb = resolve_name(perturb) if isinstance(perturb, str) else perturb
-        self._playing[request.slot] = Playing(env, request)
+        self._playing[request.slot] = Playing(self._env(request.slot), request)
         return self._playing[request.slot].begin()
 
     def _env(self, slot: int) -> BenchmarkEnv:
