@@ -19,6 +19,7 @@ _KINDS = {
     "inject": ("inject:Inject", "put in what another run computed"),
     "inject_subspace": ("inject:InjectSubspace", "the same, within a subspace"),
     "steer": ("steer:Steer", "add a direction"),
+    "steer_to": ("closed_loop:SteerTo", "hold a measured quantity at a set point (PI)"),
     "project_out": ("steer:ProjectOut", "remove a subspace"),
     "clamp": ("steer:Clamp", "hold neurons at a value"),
     "random_direction": ("steer:RandomDirection", "equal norm, random direction (control)"),

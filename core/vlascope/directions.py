@@ -31,7 +31,15 @@ from vlascope.hooks import HookPoint
 if TYPE_CHECKING:
     from vlascope.adapter import AdapterInfo
 
-__all__ = ["SCHEMA", "Direction", "Directions", "Subspace", "load_directions", "save_directions"]
+__all__ = [
+    "SCHEMA",
+    "Direction",
+    "Directions",
+    "Subspace",
+    "is_directions_file",
+    "load_directions",
+    "save_directions",
+]
 
 SCHEMA: Final = "vlascope.directions/1"
 
@@ -280,6 +288,15 @@ def load_directions(path: str | Path) -> Directions:
             f"{path} is no readable file of directions ({error}); expected the safetensors file "
             "that save_directions wrote: copy it again or find the directions anew"
         ) from error
+
+
+def is_directions_file(path: str | Path) -> bool:
+    """Whether a file says of itself that `save_directions` wrote it."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("schema") == SCHEMA
+    except (SafetensorError, OSError):
+        return False
 
 
 def _entry(item: Direction | Subspace) -> dict[str, Any]:

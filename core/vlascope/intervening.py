@@ -17,8 +17,12 @@ from vlascope.hooks import Firing, HookPoint, Moment
 from vlascope.sessions import HookSession
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from vlascope.adapter import VLAAdapter
     from vlascope.interventions import Intervention
+    from vlascope.types import Observation
 
 __all__ = ["Editing", "Receipt", "intervene"]
 
@@ -122,6 +126,10 @@ class _EditSession(HookSession):
         self._forgotten = _Sum()
         self._refuse_impossible_calls()
 
+    def begin(self, observations: Sequence[Observation], moments: Sequence[Moment] | None) -> None:
+        super().begin(observations, moments)
+        self.intervention.observe(self.batch.moments, observations, self.adapter.info)
+
     def fired(self, point: HookPoint, call: int, value: Tensor) -> Tensor | None:
         edit = self.intervention
         if edit.calls is not None and call not in edit.calls:
@@ -159,6 +167,7 @@ class _EditSession(HookSession):
         self._tallies = kept
         self._forgotten.expected += self._expected.pop(episode, 0)
         self._forgotten.missed += self._missed.pop(episode, 0)
+        self.intervention.forget(episode)
 
     def _declared(self, moment: Moment) -> bool:
         """Whether the written-down restrictions name this row, whatever the source holds."""
@@ -228,6 +237,14 @@ class Editing:
     def receipts_of(self, episode: str) -> tuple[Receipt, ...]:
         """What each intervention has done to one episode."""
         return tuple(s.receipt(episode) for s in self._sessions)
+
+    def logs_of(self, episode: str) -> dict[str, npt.NDArray[np.float32]]:
+        """What the interventions kept of one episode: `edit.<i>.<name>`, i in the order given."""
+        return {
+            f"edit.{i}.{name}": values
+            for i, session in enumerate(self._sessions)
+            for name, values in session.intervention.log(episode).items()
+        }
 
     def forget(self, episode: str) -> None:
         """Drop what `receipts_of` says of an episode; `receipts` still counts it."""

@@ -18,6 +18,7 @@ from vlascope.interventions import (
     RandomDirection,
     ResampleAblate,
     Steer,
+    SteerTo,
     ZeroAblate,
     parse_intervention,
 )
@@ -56,6 +57,9 @@ EACH = {
     "inject": Inject(at=AT, source=SOURCE, pairs={"a": "b"}),
     "inject_subspace": InjectSubspace(at=AT, source=SOURCE, basis={AT: torch.eye(4)[:2]}),
     "steer": Steer(at=AT, direction=torch.arange(4.0), strength=2.0),
+    "steer_to": SteerTo(
+        at=AT, direction=torch.arange(4.0), quantity="height", target=0.2, gain=1.0, start=0.5
+    ),
     "project_out": ProjectOut(at=AT, directions=torch.eye(4)[:2]),
     "clamp": Clamp(at=AT, neurons=(1, 3), value=5.0),
     "random_direction": RandomDirection(

@@ -1,6 +1,7 @@
 """Edits made to activations while a policy acts."""
 
 from vlascope.interventions.ablate import Identity, MeanAblate, ResampleAblate, ZeroAblate
+from vlascope.interventions.closed_loop import SteerTo
 from vlascope.interventions.inject import Inject, InjectSubspace
 from vlascope.interventions.intervention import Intervention
 from vlascope.interventions.parse import parse_intervention
@@ -17,6 +18,7 @@ __all__ = [
     "RandomDirection",
     "ResampleAblate",
     "Steer",
+    "SteerTo",
     "ZeroAblate",
     "parse_intervention",
 ]

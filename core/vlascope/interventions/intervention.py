@@ -20,7 +20,11 @@ from torch import Tensor
 from vlascope.hooks import Firing, HookPoint, Moment
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from vlascope.adapter import AdapterInfo
+    from vlascope.types import Observation
 
 __all__ = ["Intervention"]
 
@@ -105,6 +109,23 @@ class Intervention(BaseModel, ABC):
         Raises:
             IncompatibleError: saying what does not fit and what to do.
         """
+
+    def observe(
+        self, moments: Sequence[Moment], observations: Sequence[Observation], info: AdapterInfo
+    ) -> None:
+        """See what every row is about to be inferred from; called before each inference.
+
+        For edits that follow what happens (a controller). What is remembered belongs to the
+        moment's episode: it starts anew at chunk 0 and is dropped by `forget`, so that neither
+        the batch nor an interruption changes an episode.
+        """
+
+    def forget(self, episode: str) -> None:
+        """Drop what is remembered of an episode that is over."""
+
+    def log(self, episode: str) -> Mapping[str, npt.NDArray[np.float32]]:
+        """What is worth keeping of an episode beside its receipt, (updates,) by name."""
+        return {}
 
     def concerns(self, point: HookPoint, moment: Moment) -> bool:
         """Whether a row of `point` is edited at this moment (its call is tested apart)."""

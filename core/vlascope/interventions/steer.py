@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from torch import Tensor
 
-from vlascope.errors import MisalignedActivations
+from vlascope.errors import IncompatibleError, MisalignedActivations
 from vlascope.hooks import Firing, HookPoint, Moment
-from vlascope.interventions.fields import TensorField
 from vlascope.interventions.intervention import Intervention
+from vlascope.interventions.named import (
+    DirectionField,
+    NamedVectors,
+    check_vectors,
+    one_direction,
+    rows_of,
+    unit_rows,
+)
+from vlascope.types import Observation
 
 if TYPE_CHECKING:
     from vlascope.adapter import AdapterInfo
@@ -25,38 +35,61 @@ class Steer(Intervention):
     """Add alpha times a unit direction to every token: y' = y + alpha v (arXiv 2603.19183).
 
     Attributes:
-        direction: (width,), scaled to unit norm on use.
+        direction: `{file: PATH, name: NAME}` (see `vlascope.directions`) or (width,) numbers,
+            scaled to unit norm on use.
         strength: alpha, in residual units, or as a multiple of each token's own norm.
         relative: whether `strength` is such a multiple.
+        steps: as for every edit; `[t0, 100000]` steers from environment step t0 on.
     """
 
     kind: ClassVar[str] = "steer"
-    direction: TensorField
-    strength: float
+    direction: DirectionField
+    strength: Annotated[float, Field(allow_inf_nan=False)]
     relative: bool = False
+
+    @field_validator("direction")
+    @classmethod
+    def _one_direction(cls, value: Tensor | NamedVectors) -> Tensor | NamedVectors:
+        return one_direction(value)
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """Shift along the direction."""
-        unit = _unit(_fitting(self.direction, activation, firing.point)).to(activation)
+        unit = _fitting(unit_rows(self.direction)[0], activation, firing.point).to(activation)
         scale = activation.norm(dim=-1, keepdim=True) if self.relative else 1.0
         return activation + self.strength * scale * unit
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """The direction's own site and width."""
+        check_vectors(self.direction, info, points)
 
 
 class ProjectOut(Intervention):
     """Remove the component within a subspace: y' = y - U U^T y.
 
     Attributes:
-        directions: (width,) or (k, width), orthonormalised on use.
+        directions: `{file: PATH, name: NAME}` of a direction or subspace, or numbers, (width,) or
+            (k, width); orthonormalised on use. May be written `direction`.
     """
 
     kind: ClassVar[str] = "project_out"
-    directions: TensorField
+    directions: DirectionField
+
+    @model_validator(mode="before")
+    @classmethod
+    def _singular(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "direction" in data and "directions" not in data:
+            return {("directions" if k == "direction" else k): v for k, v in data.items()}
+        return data
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """The rest of the activation."""
-        rows = _fitting(self.directions, activation, firing.point).reshape(-1, activation.shape[-1])
+        rows = _fitting(rows_of(self.directions), activation, firing.point)
         frame = torch.linalg.qr(rows.double().T)[0].to(activation)
         return activation - (activation @ frame) @ frame.T
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """The directions' own site and width."""
+        check_vectors(self.directions, info, points)
 
 
 class Clamp(Intervention):
@@ -80,6 +113,16 @@ class Clamp(Intervention):
         held = activation.clone()
         held[..., list(self.neurons)] = self.value
         return held
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """Neurons that are not there are refused, where the width is declared."""
+        for point in points:
+            width = info.pathway(point.pathway).width_at(point.site, point.layer)
+            outside = [n for n in self.neurons if width is not None and not 0 <= n < width]
+            if outside:
+                raise IncompatibleError(
+                    f"{point} of {info.name} has {width} neurons; there are no {outside}"
+                )
 
 
 class RandomDirection(Intervention):
@@ -126,6 +169,22 @@ class RandomDirection(Intervention):
         """What the matched edit refuses is refused."""
         if self.like is not None:
             self.like.check(info, points)
+
+    def observe(
+        self, moments: Sequence[Moment], observations: Sequence[Observation], info: AdapterInfo
+    ) -> None:
+        """Passed on, so that a matched controller runs on what this edit leads to."""
+        if self.like is not None:
+            self.like.observe(moments, observations, info)
+
+    def forget(self, episode: str) -> None:
+        """Passed on."""
+        if self.like is not None:
+            self.like.forget(episode)
+
+    def log(self, episode: str) -> Mapping[str, npt.NDArray[np.float32]]:
+        """The matched edit's."""
+        return {} if self.like is None else self.like.log(episode)
 
     def concerns(self, point: HookPoint, moment: Moment) -> bool:
         """Only where the matched edit acts too."""

@@ -41,7 +41,8 @@ def digest_context(
     """Everything beside the plan that decides what an episode is.
 
     Stores that interventions read are named relative to the run directory, so that a study's
-    folder may be moved; what a store holds is not hashed.
+    folder may be moved; what a store holds is not hashed. Of a direction in a file, its content
+    counts and not where the file lies.
     """
     edits = [_relative(i.model_dump(mode="json"), run_dir) for i in interventions]
     return {
@@ -73,6 +74,8 @@ def _relative(value: Any, run_dir: Path) -> Any:
     if isinstance(value, dict):
         if set(value) == {"store"}:
             return {"store": os.path.relpath(value["store"], run_dir)}
+        if {"file", "sha256"} <= set(value):
+            return {key: entry for key, entry in value.items() if key not in ("file", "name")}
         return {key: _relative(entry, run_dir) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_relative(entry, run_dir) for entry in value]
