@@ -61,9 +61,7 @@ class EditGuard:
         if self._episodes >= self._patience:
             self._refuse(i for i, expected in enumerate(self._expected) if expected)
             self._refuse_unseen(
-                s
-                for s in self._seen.values()
-                if s.pictures and s.episodes >= self._patience
+                s for s in self._seen.values() if s.pictures and s.episodes >= self._patience
             )
 
     def close(self) -> None:
