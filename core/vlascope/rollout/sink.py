@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,8 @@ class EpisodeSink:
         """Commit the episode, or hold it until the interventions are known to act."""
         record = self._record(flight, trace)
         verify_carried(record)
+        logs = self._editing.logs_of(record.plan.episode)
+        trace = replace(trace, arrays={**trace.arrays, **logs})
         self._editing.forget(record.plan.episode)
         self._held.append((record, trace))
         self._guard.count(record)
