@@ -26,7 +26,8 @@ def problems_of(study: Study) -> list[Problem]:
     if names:
         return names
     checks: tuple[Callable[[Study], Iterable[Problem]], ...] = (
-        _tasks, _pairings, _prompts, _edits, _analyses, control_problems, _findings, _report,
+        _tasks, _pairings, _prompts, _perturbations, _edits, _analyses, control_problems,
+        _findings, _report,
     )  # fmt: skip
     return [problem for check in checks for problem in check(study)]
 
@@ -129,6 +130,35 @@ def _analyses(study: Study) -> Iterator[Problem]:
             late = [a for a in asking if arm in order and order.index(a) <= order.index(arm)]
             if late:
                 yield Problem(at, f"{arm} must come before {late[0]}, which asks for its result")
+
+
+def _perturbations(study: Study) -> Iterator[Problem]:
+    for name, arm in study.arms.items():
+        if arm.perturb is None:
+            continue
+        written = arm.perturb
+        if isinstance(written, str):
+            written = ({"kind": "function", "target": written},)
+        for i, data in enumerate(written):
+            yield from _perturbation(("arms", name, "perturb", i), data)
+
+
+def _perturbation(at: tuple[str | int, ...], data: Mapping[str, Any]) -> Iterator[Problem]:
+    kind = data.get("kind")
+    if not isinstance(kind, str):
+        yield Problem(at, f"a perturbation needs `kind`, one of {sorted(plugins.perturbations())}")
+        return
+    if kind not in plugins.perturbations():
+        yield from known_name((*at, "kind"), kind, plugins.perturbations(), "perturbation")
+        return
+    found = plugins.perturbation_class(kind)
+    strangers = [key for key in data if key not in {"kind", *found.model_fields}]
+    for key in strangers:
+        yield from known_name((*at, key), str(key), found.model_fields, f"field of {kind}")
+    try:
+        found.model_validate({k: v for k, v in data.items() if k not in strangers})
+    except ValidationError as error:
+        yield from (Problem((*at, *e["loc"]), e["msg"]) for e in error.errors())
 
 
 def _source(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from vlascope.counterfactuals import Variant
@@ -141,13 +149,22 @@ def _prompt_form(value: Any) -> str:
     return "text" if value is None or isinstance(value, str) else "mapping"
 
 
+def _perturb_form(value: Any) -> str:
+    return "text" if value is None or isinstance(value, str) else "list"
+
+
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping) else value
+
+
 class Arm(Strict):
     """One condition; what it leaves out is as in a plain rollout.
 
     Attributes:
         about: what it is, in a line, for the report.
         prompt: a fixed text (`""` for none), or one that depends on the task.
-        perturb: import string `package.module:name` of an image edit.
+        perturb: what is done to the pictures, `{kind: ..., ...}` as registered, or a list of such,
+            in order; or the import string `package.module:name` of a function.
         interventions: edits, each `{kind: ..., at: ...}` as registered; `at` may name a depth
             third (`expert.early.resid_post`), and `source` is a `SourceChoice`.
         controls: which arms this one is judged beside; required where an edit is causal.
@@ -161,7 +178,11 @@ class Arm(Strict):
         Annotated[str | None, Tag("text")] | Annotated[Prompt, Tag("mapping")],
         Discriminator(_prompt_form),
     ] = None
-    perturb: str | None = None
+    perturb: Annotated[
+        Annotated[str | None, Tag("text")] | Annotated[tuple[dict[str, Any], ...], Tag("list")],
+        Discriminator(_perturb_form),
+        BeforeValidator(_one_or_many),
+    ] = None
     interventions: tuple[dict[str, Any], ...] = ()
     controls: Controls | None = None
     record: Patterns = ()
