@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom, kstest
 
 from vlascope.records import EpisodePlan, EpisodeRecord, PolicyIdentity
 from vlascope.study.metrics import METRICS, Trio, behaviour, cosine, override_verdict
@@ -27,11 +28,10 @@ def episode(task="a", *, hand=None, actions=None, **more):
         plan=EpisodePlan(arm="x", task=task, seed=0),
         policy=PolicyIdentity(adapter="toy", checkpoint="c", checkpoint_hash="h"),
         benchmark="toy",
-        instruction="",
         batch_mode="exact",
         seconds=0.0,
         versions={},
-        **{"scene": "s", "status": "ok", "success": False, "steps": 2, **more},
+        **{"instruction": "", "scene": "s", "status": "ok", "success": False, "steps": 2, **more},
     )
     return Made(record, hand, actions)
 
@@ -63,6 +63,62 @@ def test_cosines_of_equal_and_opposite_movements():
 
 def test_standing_still_has_no_cosine():
     assert cosine(np.zeros((3, 2)), np.ones((3, 2))) is None
+
+
+def test_the_two_action_cosines_differ_where_lengths_do():
+    """Flattened, long actions count more; over time, each step counts alike."""
+    trio = Trio(episode(actions=[[10, 0], [1, 0]]), own=episode(actions=[[10, 0], [0, 1]]))
+    assert measured("action_cosine", trio) == pytest.approx(100 / 101)
+    assert measured("action_cosine_mean", trio) == pytest.approx(0.5)
+
+
+def test_alignment_is_ranked_among_unrelated_episodes():
+    spread = [line((np.cos(a), np.sin(a), 0)) for a in np.linspace(0.1, 3, 9)]
+    unrelated = [episode(f"u{i}", hand=hand) for i, hand in enumerate(spread)]
+    towards, away = episode("b", hand=line(X)), episode("b", hand=line((-1.0, 0, 0)))
+    here = episode(hand=line(X))
+    assert measured("source_alignment_rank", Trio(here, source=towards, unrelated=unrelated)) == 1
+    assert measured("source_alignment_rank", Trio(here, source=away, unrelated=unrelated)) == 0
+    assert measured("source_alignment", Trio(here, source=away)) == pytest.approx(-1)
+    few = Trio(here, source=towards, unrelated=unrelated[:4])
+    assert measured("source_alignment_rank", few) is None
+
+
+def test_unrelated_episodes_rank_as_chance_does():
+    """200 null repetitions: a source like any other ranks uniformly (Kolmogorov-Smirnov)."""
+    rng = np.random.default_rng(0)
+    ranks = []
+    for _ in range(200):
+        hands = [episode(str(i), hand=line(rng.standard_normal(3))) for i in range(22)]
+        trio = Trio(hands[0], source=hands[1], unrelated=hands[2:])
+        ranks.append(measured("source_alignment_rank", trio))
+    assert kstest(ranks, "uniform").pvalue > 0.001
+    assert sum(r >= 0.95 for r in ranks) <= binom.ppf(0.999, 200, 0.1)
+
+
+def test_a_source_told_something_else_is_another_behaviour():
+    own = episode(hand=line(X))
+    told = episode(hand=line(Y), instruction="otherwise")
+    assert measured("override", Trio(episode(hand=line(Y)), own=own, source=told)) == 1
+    assert measured("override", Trio(episode(hand=line(Y)), own=own, source=own)) is None
+
+
+def test_objects_speed_and_height():
+    def scene(end):
+        made = episode(hand=[[0, 0, 1], [0, 0.002, 1.5], [0, 0.004, 2.0]])
+        made.__dict__["objects"] = {
+            "cup": np.array([[0, 0, 0], [end, 0, 0]]),
+            "gone": np.full((2, 3), np.nan),
+        }
+        return made
+
+    moved = Trio(scene(0.03), own=scene(0.005))
+    assert measured("object_moved", moved) == pytest.approx(0.03)
+    assert measured("objects_disturbed", moved) == 1
+    assert measured("objects_disturbed", Trio(scene(0.005))) == 0
+    assert measured("object_displacement", moved) == pytest.approx(0.025)
+    assert measured("hand_speed", moved) == pytest.approx(500, rel=1e-3)
+    assert measured("hand_height", moved) == pytest.approx(1.5)
 
 
 def test_missing_parts_are_none_not_zero():

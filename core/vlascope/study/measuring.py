@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vlascope.study.design import Design
 from vlascope.study.groups import Cell, Reference
@@ -11,6 +11,9 @@ from vlascope.study.metrics import METRICS, Trio
 from vlascope.study.played import Episodes, Played
 
 __all__ = ["Measuring"]
+
+_UNRELATED = 48
+"""Unrelated episodes that an alignment is ranked among."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Measuring:
 
     design: Design
     episodes: Episodes
+    _baselines: dict[str, list[Played]] = field(default_factory=dict, repr=False, compare=False)
 
     def values(
         self,
@@ -59,13 +63,24 @@ class Measuring:
         if episode is None:
             return None
         study = self.design.study
+        source = self.source(policy, like or arm, cell)
         return Trio(
             episode=episode,
             own=self.episodes.ok(policy, study.baseline_arm, cell),
-            source=self.source(policy, like or arm, cell),
+            source=source,
+            unrelated=[] if source is None else self._unrelated(policy, episode, source),
             watched=self.episodes.watched,
             margin=study.report.override_margin,
         )
+
+    def _unrelated(self, policy: str, episode: Played, source: Played) -> list[Played]:
+        """The plain arm's episodes of other tasks, as many at most as `_UNRELATED`, spread out."""
+        taken = {episode.record.plan.task, source.record.plan.task}
+        if policy not in self._baselines:
+            found = self.episodes.of(policy, self.design.study.baseline_arm)
+            self._baselines[policy] = [e for e in found if e.ok]
+        others = [e for e in self._baselines[policy] if e.record.plan.task not in taken]
+        return others[:: max(1, -(-len(others) // _UNRELATED))]
 
     def source(self, policy: str, arm: str, cell: Cell) -> Played | None:
         """The source task's episode of an arm at a cell, in its longest recording."""

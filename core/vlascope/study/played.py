@@ -53,6 +53,13 @@ class Played:
         return self._array("end_effector")
 
     @cached_property
+    def objects(self) -> dict[str, Floats]:
+        """Positions of the scene's objects by name in metres, (steps + 1, 3)."""
+        names = [name for name in self._arrays if name.startswith("object.")]
+        tracks = {n.removeprefix("object."): self._array(n) for n in names}
+        return {name: track for name, track in tracks.items() if track is not None}
+
+    @cached_property
     def strip(self) -> Strip | None:
         """The film strip; None where it was not filmed."""
         return read_strip(self.run_dir, self.record)
