@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from vlascope.errors import MisalignedActivations
+from vlascope.errors import IncompatibleError, MisalignedActivations
 from vlascope.hooks import Firing, HookPoint, Moment, TokenSpans
-from vlascope.interventions.fields import TensorsField
+from vlascope.interventions.bases import BasisField
 from vlascope.interventions.intervention import Intervention
 from vlascope.interventions.sources import SourceField
+from vlascope.subspaces import random_subspace, refuse_dimension
+
+if TYPE_CHECKING:
+    from vlascope.adapter import AdapterInfo
 
 __all__ = ["Inject", "InjectSubspace"]
 
@@ -109,12 +113,24 @@ class InjectSubspace(Inject):
     """Put in only the component within a subspace: x' = x + U U^T (s - x).
 
     Attributes:
-        basis: by hook point, (k, width); orthonormalised on use.
+        basis: `{file: PATH, name: NAME}` of a subspace (see `vlascope.directions`; `names: [...]`
+            for several hook points, each found at its own), or numbers (k, width) by hook point;
+            orthonormalised on use. 1 <= k < width.
+        random: use a random subspace of equal dimension instead, drawn from this seed and the
+            hook point's name (a control).
     """
 
     kind: ClassVar[str] = "inject_subspace"
-    basis: TensorsField
+    basis: BasisField
+    random: int | None = None
     _frames: dict[str, Tensor] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def control(cls, role: str, written: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Also `random_subspace`."""
+        if role == "random_subspace":
+            return {**written, "random": 0}
+        return super().control(role, written)
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """Move towards the source within the span of the basis."""
@@ -122,16 +138,32 @@ class InjectSubspace(Inject):
         frame = self._frame(firing.point, activation)
         return activation + ((source - activation) @ frame) @ frame.T
 
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """Every point has a basis of its own width, of neither 0 nor all of its dimensions."""
+        for point in points:
+            basis = self.basis.get(point)
+            refuse_dimension(f"basis for {point}", *basis.shape)
+            declared = info.pathway(point.pathway).width_at(point.site, point.layer)
+            if declared is not None and declared != basis.shape[1]:
+                raise IncompatibleError(
+                    f"the basis for {point} is {basis.shape[1]} wide, {point} of {info.name} "
+                    f"({info.checkpoint}) is {declared} wide: it was found in another policy"
+                )
+
     def _frame(self, point: HookPoint, like: Tensor) -> Tensor:
         """Orthonormal columns, (width, k)."""
         name = str(point)
         if name not in self._frames:
-            if name not in self.basis:
-                raise MisalignedActivations(f"no basis for {name}; given: {list(self.basis)}")
-            self._frames[name] = torch.linalg.qr(self.basis[name].double().T)[0]
+            rows = self.basis.get(point).double()
+            if self.random is not None:
+                drawn = random_subspace(name, name, *rows.shape, seed=self.random)
+                rows = torch.from_numpy(drawn.basis.copy()).double()
+            self._frames[name] = torch.linalg.qr(rows.T)[0]
         frame = self._frames[name]
         if len(frame) != like.shape[-1]:
-            raise MisalignedActivations(f"the basis for {name} is {len(frame)} wide")
+            raise MisalignedActivations(
+                f"the basis for {name} is {len(frame)} wide, the activation {like.shape[-1]}"
+            )
         return frame.to(like)
 
 
