@@ -10,7 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from vlascope.intervening import Receipt
 from vlascope.perturbations.receipts import Perturbed
 
-__all__ = ["SCHEMA", "EpisodePlan", "EpisodeRecord", "PolicyIdentity", "PromptReceipt"]
+__all__ = [
+    "SCHEMA",
+    "EpisodePlan",
+    "EpisodeRecord",
+    "PolicyIdentity",
+    "PromptReceipt",
+    "PromptSwitch",
+]
 
 SCHEMA: Final = "vlascope.episode/1"
 
@@ -23,6 +30,15 @@ class PolicyIdentity(BaseModel):
     adapter: str
     checkpoint: str
     checkpoint_hash: str
+
+
+class PromptSwitch(BaseModel):
+    """Another instruction, from the first chunk that begins at environment step `step` or later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int = Field(ge=1)
+    instruction: str
 
 
 class EpisodePlan(BaseModel):
@@ -38,6 +54,7 @@ class EpisodePlan(BaseModel):
             activations can be injected at any later moment).
         perturbation: what is done to the pictures, `{kind: ..., ...}` each, in order; or the name
             of what the run does to them, for the record.
+        switch: what the policy is told instead from some step on; None for the same throughout.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +66,7 @@ class EpisodePlan(BaseModel):
     max_steps: int | None = None
     stop_on_success: bool = True
     perturbation: str | tuple[dict[str, Any], ...] | None = None
+    switch: PromptSwitch | None = None
 
     @property
     def episode(self) -> str:
@@ -57,7 +75,8 @@ class EpisodePlan(BaseModel):
 
     def digest(self, **context: Any) -> str:
         """A content hash of the plan in its context (policy, interventions, versions): 16 hex."""
-        parts = [self.model_dump_json(), *(f"{k}={context[k]}" for k in sorted(context))]
+        own = self.model_dump_json(exclude={"switch"} if self.switch is None else None)
+        parts = [own, *(f"{k}={context[k]}" for k in sorted(context))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -66,17 +85,20 @@ class PromptReceipt(BaseModel):
 
     Attributes:
         inferences: how often the policy was asked in this episode.
-        carried: of these, with an observation that held the changed instruction.
+        carried: of these, with an observation that held the instruction planned for that step.
         reached: ||dx|| / ||x|| between the earliest activations that carry the instruction under
             the task's own text and under the changed one, all else equal; the largest over `at`.
             None where the policy declares no instruction stream.
         at: the hook points compared.
+        switched_at: with a `switch`, the environment step at which the policy was first told the
+            other instruction; None where the episode was over before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inferences: int
     carried: int
+    switched_at: int | None = None
     reached: float | None
     at: tuple[str, ...] = ()
 

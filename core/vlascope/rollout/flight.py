@@ -34,6 +34,18 @@ class Planned:
         """What the policy is told."""
         return self.task.instruction if self.plan.instruction is None else self.plan.instruction
 
+    def told(self, step: int) -> str:
+        """What the policy is told by a chunk that begins at environment step `step`."""
+        switch = self.plan.switch
+        return self.instruction if switch is None or step < switch.step else switch.instruction
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The task's own instruction and the changed one; before and after a switch."""
+        if self.plan.switch is not None:
+            return self.instruction, self.plan.switch.instruction
+        return self.task.instruction, self.instruction
+
 
 @dataclass
 class Flight:
@@ -45,6 +57,7 @@ class Flight:
         step: environment steps played.
         chunk: chunks inferred so far.
         carried: of these, from an observation that held the planned instruction.
+        switched_at: step of the first inference after the prompt's switch.
         largest_batch: the most rows any of its inferences had.
         error: why the policy's episode is cut short, or None.
         sent: hashes of the present pictures, where they were perturbed.
@@ -56,6 +69,7 @@ class Flight:
     step: int = 0
     chunk: int = 0
     carried: int = 0
+    switched_at: int | None = None
     largest_batch: int = 1
     error: str | None = None
     started: float = field(default_factory=time.monotonic)
@@ -73,17 +87,22 @@ class Flight:
     @property
     def prompt(self) -> PromptReceipt | None:
         """What became of a changed instruction so far; None for the task's own."""
-        if self.planned.instruction == self.planned.task.instruction:
+        before, after = self.planned.texts
+        if before == after:
             return None
         reach = self.planned.reach or Reach(None)
         return PromptReceipt(
-            inferences=self.chunk, carried=self.carried, reached=reach.change, at=reach.at
+            inferences=self.chunk,
+            carried=self.carried,
+            reached=reach.change,
+            at=reach.at,
+            switched_at=self.switched_at,
         )
 
     def see(self, step: int, observation: Observation, sent: Sent | None = None) -> None:
         """The environment reached a chunk boundary."""
         self.step, self.sent = step, sent
-        self.observation = replace(observation, instruction=self.planned.instruction)
+        self.observation = replace(observation, instruction=self.planned.told(step))
 
     def hand_over(self, read: Collection[str]) -> None:
         """Compare the pictures that the policy is about to be given with what was sent."""
@@ -108,7 +127,10 @@ class Flight:
     def count_inference(self) -> None:
         """The present observation went through the policy."""
         told = self.observation is not None and self.observation.instruction
-        self.carried += told == self.planned.instruction
+        self.carried += told == self.planned.told(self.step)
+        switch = self.planned.plan.switch
+        if switch is not None and self.step >= switch.step and self.switched_at is None:
+            self.switched_at = self.step
         self.chunk += 1
         self.observation = None
 

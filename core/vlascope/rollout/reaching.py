@@ -23,7 +23,7 @@ def reaching(adapter: VLAAdapter, planned: Sequence[Planned]) -> list[Planned]:
     known: dict[tuple[str, str], Reach] = {}
     found = []
     for one in planned:
-        texts = (one.task.instruction, one.instruction)
+        texts = one.texts
         if texts[0] == texts[1]:
             found.append(one)
             continue
