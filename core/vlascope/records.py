@@ -108,6 +108,8 @@ class EpisodeRecord(BaseModel):
 
     Attributes:
         digest: the plan's content hash; a finished digest is never run again.
+        content: the same whatever the arm is called; equal episodes are played once.
+        shared: the episode of another arm that this one equals and was taken from, or None.
         status: `ok`, or `error` where the *environment* failed, which says nothing of the policy.
         success: the benchmark's verdict, None where status is `error`.
         steps: environment steps taken; `success_step`: the first successful one (1-based).
@@ -135,6 +137,8 @@ class EpisodeRecord(BaseModel):
 
     schema_version: Literal["vlascope.episode/1"] = SCHEMA
     digest: str
+    content: str = ""
+    shared: str | None = None
     plan: EpisodePlan
     policy: PolicyIdentity
     benchmark: str

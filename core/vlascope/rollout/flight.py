@@ -18,15 +18,17 @@ __all__ = ["Flight", "Planned"]
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, the task it names, and its digest in this run's context.
+    """A plan, the task it names, and its digests in this run's context.
 
     Attributes:
+        digest: of this episode; `content`: equal for what another arm would play alike.
         reach: what a changed instruction does to the policy, once that has been looked at.
     """
 
     plan: EpisodePlan
     task: Task
     digest: str
+    content: str = ""
     reach: Reach | None = None
 
     @property

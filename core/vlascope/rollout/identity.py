@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from vlascope import __version__
 from vlascope.adapter import VLAAdapter
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
-from vlascope.records import PolicyIdentity
+from vlascope.records import EpisodePlan, PolicyIdentity
 from vlascope.rollout.sight import Perturb, is_data
 from vlascope.rollout.spec import BenchmarkSpec
 
-__all__ = ["digest_context", "perturbation_name", "policy_identity"]
+__all__ = ["Contents", "digest_context", "perturbation_name", "policy_identity"]
 
 
 def policy_identity(adapter: VLAAdapter) -> PolicyIdentity:
@@ -54,6 +55,47 @@ def digest_context(
         "batch_mode": batch_mode,
         "code": __version__,
     }
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What episodes consist of, whatever their arms are called and whether they are recorded.
+
+    Attributes:
+        context: as `digest_context` gives it.
+        edits: the interventions as plain data.
+    """
+
+    context: Mapping[str, str]
+    edits: Sequence[Any]
+
+    @classmethod
+    def of(
+        cls, context: Mapping[str, str], interventions: Sequence[Intervention], run_dir: Path
+    ) -> Contents:
+        """Of the episodes of one call of `run_episodes`."""
+        edits = [_relative(i.model_dump(mode="json"), run_dir) for i in interventions]
+        return cls(
+            {k: v for k, v in context.items() if k not in ("record", "interventions")}, edits
+        )
+
+    def digest(self, plan: EpisodePlan, instruction: str) -> str:
+        """Equal for two plans exactly if their episodes are the same episode."""
+        nameless = plan.model_copy(update={"arm": "", "instruction": instruction})
+        edits = [_own_share(edit, plan.episode) for edit in self.edits]
+        return nameless.digest(**self.context, edits=_sha256(edits))
+
+
+def _own_share(value: Any, episode: str) -> Any:
+    """An edit without what it does to other episodes."""
+    if not isinstance(value, dict):
+        return value
+    own = {key: _own_share(entry, episode) for key, entry in value.items()}
+    if isinstance(value.get("pairs"), dict):
+        own["pairs"] = value["pairs"].get(episode, episode)
+    if isinstance(value.get("episodes"), list):
+        own["episodes"] = episode in value["episodes"]
+    return own
 
 
 def perturbation_name(perturb: Perturb | None) -> str:

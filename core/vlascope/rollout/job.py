@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +15,12 @@ from vlascope.intervening import intervene
 from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
 from vlascope.recording import record as record_activations
-from vlascope.records import EpisodePlan
+from vlascope.records import EpisodePlan, EpisodeRecord
 from vlascope.rollout.environments import open_environments
 from vlascope.rollout.film import Film
 from vlascope.rollout.flight import Planned
 from vlascope.rollout.guard import EditGuard
-from vlascope.rollout.identity import digest_context, policy_identity
+from vlascope.rollout.identity import Contents, digest_context, policy_identity
 from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.loop import RolloutLoop
 from vlascope.rollout.messages import Setup
@@ -88,7 +88,25 @@ class Job:
             perturb=self.perturb,
             batch_mode=self.mode,
         )
-        return [Planned(plan, env.task(plan.task), plan.digest(**context)) for plan in plans]
+        contents = Contents.of(context, self.interventions, self.run_dir)
+        return [
+            replace(p, content=contents.digest(p.plan, p.instruction))
+            for p in (Planned(plan, env.task(plan.task), plan.digest(**context)) for plan in plans)
+        ]
+
+    def shared(self, planned: Planned, ledger: Ledger) -> EpisodeRecord | None:
+        """The episode as another arm has played it, committed as this one; None to be played.
+
+        An episode to be recorded or filmed is played unless the other was filmed too.
+        """
+        alike = ledger.alike(planned.content)
+        filmed = self.film is not None and self.film.wants(planned.plan.task, planned.plan.seed)
+        if alike is None or self.record is not None or (filmed and alike.frames is None):
+            return None
+        own = {"plan": planned.plan, "digest": planned.digest, "seconds": 0.0}
+        record = alike.model_copy(update={**own, "shared": alike.shared or alike.plan.episode})
+        ledger.append(record)
+        return record
 
     def play(
         self, missing: Sequence[Planned], ledger: Ledger, guard: EditGuard, shown: Reporter

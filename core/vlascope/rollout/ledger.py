@@ -54,6 +54,7 @@ class Ledger:
                 torn,
             )
         self._by_digest: dict[str, EpisodeRecord] = {}
+        self._by_content: dict[str, EpisodeRecord] = {}
         for record in _read(self.path) if self.path.exists() else ():
             self._keep(record)
 
@@ -66,12 +67,18 @@ class Ledger:
         """The record of that digest, an error too."""
         return self._by_digest.get(digest)
 
+    def alike(self, content: str) -> EpisodeRecord | None:
+        """A finished episode of that content, whatever its arm is called."""
+        return self._by_content.get(content)
+
     def append(self, record: EpisodeRecord) -> None:
         """Commit one episode."""
         append_line(self.path, record.model_dump_json())
         self._keep(record)
 
     def _keep(self, record: EpisodeRecord) -> None:
+        if record.status == "ok" and record.content:
+            self._by_content.setdefault(record.content, record)
         if self.finished(record.digest) is None:
             self._by_digest[record.digest] = record
 

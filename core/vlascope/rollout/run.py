@@ -47,8 +47,10 @@ def run_episodes(
 
     Each episode is committed as it finishes: its activations and arrays, then one line of
     `episodes.jsonl`. Killed at any moment and called again, it plays what is missing and repeats
-    nothing. Noise depends on (seed, chunk) alone, so any batch size gives the same episodes up
-    to floating point, and `batch=1` replays them bit for bit.
+    nothing. An episode that another arm of this directory has played alike is taken from there
+    (`EpisodeRecord.shared`), unless it is to be recorded. Noise depends on (seed, chunk) alone, so
+    any batch size gives the same episodes up to floating point, and `batch=1` replays them bit for
+    bit.
 
     Args:
         adapter: the policy.
@@ -114,6 +116,10 @@ def run_episodes(
             if ledger.finished(p.digest) is None
             or (store is not None and p.plan.episode not in store)
         ]
+        for p in missing:
+            if (taken := job.shared(p, ledger)) is not None:
+                guard.count(taken)
+        missing = [p for p in missing if ledger.finished(p.digest) is None or store is not None]
         shown = reporter(title, total=len(plans), skipped=len(plans) - len(missing), show=progress)
         if missing:
             job.play(missing, ledger, guard, shown)

@@ -111,6 +111,7 @@ class EpisodeSink:
         planned = flight.planned
         shared: dict[str, Any] = {
             "digest": planned.digest,
+            "content": planned.content,
             "plan": planned.plan,
             "policy": self._header.policy,
             "benchmark": self._header.benchmark,
