@@ -14,7 +14,8 @@ from vlascope.study.controls import control_problems
 from vlascope.study.expansion import Unfit, analysis_of
 from vlascope.study.from_analysis import FROM_ANALYSIS, FROM_ANALYSIS_KEYS, analyses_of
 from vlascope.study.problems import Problem, known_name
-from vlascope.study.schema import Finding, SourceChoice, Study
+from vlascope.study.schema import Finding, Prompt, SourceChoice, Study
+from vlascope.study.windows import window_problems
 from vlascope.study.tasks import known_tasks, matching
 
 __all__ = ["problems_of"]
@@ -26,8 +27,8 @@ def problems_of(study: Study) -> list[Problem]:
     if names:
         return names
     checks: tuple[Callable[[Study], Iterable[Problem]], ...] = (
-        _tasks, _pairings, _prompts, _perturbations, _edits, _analyses, control_problems,
-        _findings, _report,
+        _tasks, _pairings, _prompts, _perturbations, _edits, _windows, _analyses,
+        control_problems, _findings, _report,
     )  # fmt: skip
     return [problem for check in checks for problem in check(study)]
 
@@ -70,6 +71,19 @@ def _prompts(study: Study) -> Iterator[Problem]:
         if prompt is not None and not isinstance(prompt, str) and prompt.task is not None:
             at = ("arms", name, "prompt", "task")
             yield from known_name(at, prompt.task, study.pairings, "pairing")
+
+
+def _windows(study: Study) -> Iterator[Problem]:
+    """Steps at which nothing could happen, where the study says how long episodes are."""
+    for name, arm in study.arms.items():
+        at = ("arms", name)
+        if isinstance(arm.prompt, Prompt) and arm.prompt.from_step is not None:
+            first = arm.prompt.from_step
+            yield from window_problems((*at, "prompt", "from_step"), (first, None), study.max_steps)
+        for i, edit in enumerate(arm.interventions):
+            if edit.get("steps") is not None:
+                here = (*at, "interventions", i, "steps")
+                yield from window_problems(here, edit["steps"], study.max_steps)
 
 
 def _edits(study: Study) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from vlascope import plugins
 from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.problems import Problem, known_name
-from vlascope.study.schema import Arm, SourceChoice, Study
+from vlascope.study.schema import Arm, Prompt, SourceChoice, Study
 
 __all__ = ["AUTOMATIC", "CONTROL_KINDS", "control_of", "control_problems", "is_causal", "source_of"]
 
@@ -92,7 +92,7 @@ def _unfit(study: Study, arm: Arm, role: str, control: Arm) -> str | None:
     if role == "prompting":
         return None if control.prompt != arm.prompt else "its prompt is the arm's own"
     told = control.prompt
-    named = told.task if told is not None and not isinstance(told, str) else None
+    named = told.task if isinstance(told, Prompt) and told.from_step is None else None
     for edit in arm.interventions:
         source = source_of(edit)
         if source is None or source.task == "same":

@@ -12,7 +12,7 @@ from vlascope.records import EpisodePlan
 from vlascope.study.controls import control_of, source_of
 from vlascope.study.expansion import analysis_of
 from vlascope.study.from_analysis import analyses_of
-from vlascope.study.groups import Cell, Reference, WorkGroup, instruction, reference
+from vlascope.study.groups import Cell, Reference, WorkGroup, instruction, reference, switch
 from vlascope.study.recordings import with_sources
 from vlascope.study.schema import Arm, Study
 from vlascope.study.tasks import known_tasks, matching
@@ -137,6 +137,7 @@ def _group(
             instruction=instruction(study, arm, known, task),
             max_steps=study.max_steps,
             perturbation=arm.perturb,
+            switch=switch(study, arm, known, task),
         )
         for task, seed in cells
     )

@@ -9,11 +9,11 @@ from typing import Final, Literal
 from vlascope.benchmark import Task
 from vlascope.counterfactuals import instruction_variant
 from vlascope.recording import RecordSpec
-from vlascope.records import EpisodePlan
-from vlascope.study.schema import Arm, SourceChoice, Study
+from vlascope.records import EpisodePlan, PromptSwitch
+from vlascope.study.schema import Arm, Prompt, SourceChoice, Study
 from vlascope.study.tasks import matching
 
-__all__ = ["SOURCE_SUFFIX", "Cell", "Reference", "WorkGroup", "instruction", "reference"]
+__all__ = ["SOURCE_SUFFIX", "Cell", "Reference", "WorkGroup", "instruction", "reference", "switch"]
 
 SOURCE_SUFFIX: Final = ".source"
 
@@ -70,6 +70,15 @@ def reference(study: Study, choice: SourceChoice, cell: Cell) -> Reference:
     return Reference(f"{choice.arm}{SOURCE_SUFFIX}", source, seed)
 
 
+def switch(study: Study, arm: Arm, known: Mapping[str, Task], task: str) -> PromptSwitch | None:
+    """What an arm tells the policy from some step on; None where its prompt stays."""
+    prompt = arm.prompt
+    if not isinstance(prompt, Prompt) or prompt.task is None or prompt.from_step is None:
+        return None
+    told = known[study.pairings[prompt.task][task]].instruction
+    return PromptSwitch(step=prompt.from_step, instruction=told)
+
+
 def instruction(study: Study, arm: Arm, known: Mapping[str, Task], task: str) -> str | None:
     """What an arm tells the policy in a task; None for the task's own instruction.
 
@@ -79,6 +88,8 @@ def instruction(study: Study, arm: Arm, known: Mapping[str, Task], task: str) ->
     prompt = arm.prompt
     if prompt is None or isinstance(prompt, str):
         return prompt
+    if prompt.from_step is not None:
+        return None
     if prompt.task is not None:
         return known[study.pairings[prompt.task][task]].instruction
     kind, k = prompt.variant or "paraphrase", prompt.paraphrase or 1

@@ -9,7 +9,7 @@ from typing import Any
 from vlascope.recording import RecordSpec
 from vlascope.records import EpisodePlan
 from vlascope.study.controls import source_of
-from vlascope.study.groups import SOURCE_SUFFIX, Cell, WorkGroup, instruction, reference
+from vlascope.study.groups import SOURCE_SUFFIX, Cell, WorkGroup, instruction, reference, switch
 from vlascope.study.schema import Study
 from vlascope.study.tasks import known_tasks
 
@@ -59,6 +59,7 @@ def _source_group(study: Study, arm: str, cells: Mapping[Cell, None]) -> WorkGro
             max_steps=study.max_steps,
             stop_on_success=False,
             perturbation=definition.perturb,
+            switch=switch(study, definition, known, task),
         )
         for task, seed in cells
     )

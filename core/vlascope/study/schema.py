@@ -84,15 +84,20 @@ class Prompt(Strict):
         paraphrase: the k-th (from 1) other way to say the task's own instruction.
         variant: a kind of counterfactual instruction, made from the task's metadata.
         seed: of the choices a variant makes.
+        from_step: with `task`, the step from which the policy is told so (by the first chunk that
+            begins then or later); before, it is told its own task's instruction.
     """
 
     task: str | None = None
     paraphrase: Annotated[int, Field(ge=1)] | None = None
     variant: Variant | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    from_step: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Prompt:
+        if self.from_step is not None and self.task is None:
+            raise ValueError("`from_step` needs `task: PAIRING`, the task that is told of then")
         if sum(v is not None for v in (self.task, self.paraphrase, self.variant)) != 1:
             raise ValueError("give one of `task: PAIRING`, `paraphrase: K` and `variant: KIND`")
         return self
