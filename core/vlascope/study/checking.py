@@ -15,8 +15,8 @@ from vlascope.study.expansion import Unfit, analysis_of
 from vlascope.study.from_analysis import FROM_ANALYSIS, FROM_ANALYSIS_KEYS, analyses_of
 from vlascope.study.problems import Problem, known_name
 from vlascope.study.schema import Finding, Prompt, SourceChoice, Study
-from vlascope.study.windows import window_problems
 from vlascope.study.tasks import known_tasks, matching
+from vlascope.study.windows import window_problems
 
 __all__ = ["problems_of"]
 
