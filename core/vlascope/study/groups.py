@@ -92,6 +92,8 @@ def instruction(study: Study, arm: Arm, known: Mapping[str, Task], task: str) ->
         return None
     if prompt.task is not None:
         return known[study.pairings[prompt.task][task]].instruction
+    if prompt.template is not None:
+        return prompt.template.replace("{instruction}", known[task].instruction)
     kind, k = prompt.variant or "paraphrase", prompt.paraphrase or 1
     played = matching(study.benchmark.name, study.tasks)
     return instruction_variant(

@@ -77,12 +77,13 @@ class BenchmarkChoice(Strict):
 
 
 class Prompt(Strict):
-    """A prompt that depends on the task; exactly one of the first three fields is set.
+    """A prompt that depends on the task; exactly one of the first four fields is set.
 
     Attributes:
         task: a pairing; the policy is told the paired task's instruction.
         paraphrase: the k-th (from 1) other way to say the task's own instruction.
         variant: a kind of counterfactual instruction, made from the task's metadata.
+        template: words around the task's own instruction, such as `slowly {instruction}`.
         seed: of the choices a variant makes.
         from_step: with `task`, the step from which the policy is told so (by the first chunk that
             begins then or later); before, it is told its own task's instruction.
@@ -91,6 +92,7 @@ class Prompt(Strict):
     task: str | None = None
     paraphrase: Annotated[int, Field(ge=1)] | None = None
     variant: Variant | None = None
+    template: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     from_step: Annotated[int, Field(ge=1)] | None = None
 
@@ -98,8 +100,13 @@ class Prompt(Strict):
     def _one(self) -> Prompt:
         if self.from_step is not None and self.task is None:
             raise ValueError("`from_step` needs `task: PAIRING`, the task that is told of then")
-        if sum(v is not None for v in (self.task, self.paraphrase, self.variant)) != 1:
-            raise ValueError("give one of `task: PAIRING`, `paraphrase: K` and `variant: KIND`")
+        given = (self.task, self.paraphrase, self.variant, self.template)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError(
+                "give one of `task: PAIRING`, `paraphrase: K`, `variant: KIND` and `template: TEXT`"
+            )
+        if self.template is not None and "{instruction}" not in self.template:
+            raise ValueError("a `template` holds `{instruction}`, the task's own instruction")
         return self
 
 
