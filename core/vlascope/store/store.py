@@ -188,6 +188,20 @@ class ActivationStore:
                 parts.append((manifest, shard.columns(name), shard.values(name), index))
         return joined(name, parts)
 
+    def by_unit(self, point: HookPoint | str, where: Where = _ANYWHERE) -> Iterator[Rows]:
+        """The wanted rows of a hook point one unit after another, in order; memory holds one unit.
+
+        Raises:
+            UnknownName: no unit holds that point; says which do exist.
+        """
+        name = self._known(point)
+        for manifest, shard in self._shards(where):
+            if name in manifest.points:
+                index = where.rows(manifest, shard.columns(name))
+                if len(index):
+                    part = (manifest, shard.columns(name), shard.values(name), index)
+                    yield joined(name, [part])
+
     def batches(
         self,
         point: HookPoint | str,
