@@ -61,5 +61,10 @@ def register_recipes(register: Register) -> None:
 
 
 @hookspec
+def register_trackers(register: Register) -> None:
+    """Name what opens trackers (`vlascope_sae.training.tracking.OpenTracker`), by `kind`."""
+
+
+@hookspec
 def register_commands(register: Register) -> None:
     """Name the typer apps this plugin adds to the `vlascope` command."""

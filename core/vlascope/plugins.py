@@ -52,6 +52,7 @@ __all__ = [
     "registry",
     "reload",
     "saes",
+    "trackers",
 ]
 
 BLOCK_VARIABLE = "VLASCOPE_BLOCK"
@@ -64,6 +65,7 @@ Kind = Literal[
     "encoders",
     "analyses",
     "recipes",
+    "trackers",
     "commands",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -170,6 +172,11 @@ def analyses() -> Mapping[str, Registered]:
 def recipes() -> Mapping[str, Registered]:
     """Registered study recipes by kind."""
     return registry()["recipes"]
+
+
+def trackers() -> Mapping[str, Registered]:
+    """What opens trackers of trainings, by kind."""
+    return registry()["trackers"]
 
 
 def commands() -> Mapping[str, Registered]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_commands", "register_encoders", "register_interventions", "register_saes"]
+__all__ = [
+    "register_commands",
+    "register_encoders",
+    "register_interventions",
+    "register_saes",
+    "register_trackers",
+]
 
 _ARCHITECTURES = {
     "standard": ("standard:Standard", "ReLU latents, penalised by their sum (L1)"),
@@ -40,6 +46,13 @@ def register_interventions(register: Register) -> None:
 def register_encoders(register: Register) -> None:
     """Let others read features without knowing autoencoders."""
     register("sae", "vlascope_sae.encoding:open_sae", summary="the folder of an autoencoder")
+
+
+@hookimpl
+def register_trackers(register: Register) -> None:
+    """Say where the numbers of a training may go."""
+    where = "vlascope_sae.training.tracking"
+    register("jsonl", f"{where}:json_lines", summary="a file of JSON lines beside the results")
 
 
 @hookimpl

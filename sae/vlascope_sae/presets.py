@@ -6,6 +6,7 @@ DrVLA is arXiv 2603.19183, Action Atlas is arXiv 2603.19233.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from vlascope_sae.architectures.topk import TopKConfig
 
@@ -36,6 +37,11 @@ class DrVLA:
     batch_size: int = 4096
     warmup: float = 0.1
     clip: float | None = 1.0
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What it says of a `TrainingSpec`; no decay of the rate is published."""
+        return _training(self)
 
     @property
     def sae(self) -> TopKConfig:
@@ -80,6 +86,11 @@ class ActionAtlas:
     clip: float | None = None
 
     @property
+    def training(self) -> dict[str, Any]:
+        """What it says of a `TrainingSpec`; no decay of the rate is published."""
+        return _training(self)
+
+    @property
     def sae(self) -> TopKConfig:
         """Signed TopK on z-scores, no auxiliary loss."""
         return TopKConfig(
@@ -91,3 +102,13 @@ class ActionAtlas:
             aux_weight=0.0,
             seed=self.seed,
         )
+
+
+def _training(preset: DrVLA | ActionAtlas) -> dict[str, Any]:
+    return {
+        "lr": preset.learning_rate,
+        "batch_size": preset.batch_size,
+        "warmup": preset.warmup,
+        "schedule": "constant",
+        "clip": preset.clip,
+    }

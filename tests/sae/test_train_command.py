@@ -55,6 +55,12 @@ def written(tmp_path):
     return file
 
 
+def planned(file, change):
+    """Everything that is looked at before training."""
+    plan = load_training(file, [change])
+    return plan.sites(), plan.training_of("topk")
+
+
 def sae(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
@@ -117,6 +123,12 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(written, tmp_path):
         ("saes.topk.preset=DrVLA", StudyFileError, "one of the two"),
         ("training.lr=-1", StudyFileError, "training.lr"),
         ("rows.pool=sum", StudyFileError, "rows.pool"),
+        (
+            "saes.topk.training={banana: 1}",
+            StudyFileError,
+            "banana: no setting of an SAE's optimiser",
+        ),
+        ("saes.topk.training={lr: -1}", StudyFileError, "saes.topk.training.lr"),
         ("training.patience=2", StudyFileError, "set validate_every"),
         ("target=vlm.1.resid_post", None, ""),
     ],
@@ -127,10 +139,42 @@ def test_a_wrong_file_is_refused_before_training_with_where_and_why(written, cha
         assert sites[0][1]["topk"].d_out == 12
         return
     with pytest.raises(error) as raised:
-        load_training(written, [change]).sites()
+        planned(written, change)
     assert says in str(raised.value)
     if error is StudyFileError:
         assert "--set" in str(raised.value) or "sae.yaml" in str(raised.value)
+
+
+def test_presets_bring_their_papers_optimiser_where_the_file_is_silent(written, tmp_path):
+    text = written.read_text().replace("  lr: 0.003\n", "").replace("  batch_size: 100\n", "")
+    written.write_text(text)
+    both = ["saes={drvla: {preset: DrVLA, k: 3}, atlas: {preset: ActionAtlas, k: 3}}"]
+    plan = load_training(written, both)
+    drvla, atlas = plan.training_of("drvla"), plan.training_of("atlas")
+    assert (drvla.lr, drvla.warmup, drvla.clip, drvla.schedule) == (1e-4, 0.1, 1.0, "constant")
+    assert (atlas.lr, atlas.warmup, atlas.clip, atlas.batch_size) == (3e-4, 0.0, None, 4096)
+    assert "lr 0.0001 (constant, 10% warm-up)" in sae("train", written, "--dry-run", *both).output
+
+    more = [*both, "training.batch_size=100", "training.lr=1e-3", "saes.atlas.training={clip: 2}"]
+    plan = load_training(written, more)
+    assert (plan.training_of("drvla").lr, plan.training_of("drvla").warmup) == (1e-3, 0.1)
+    assert (plan.training_of("atlas").lr, plan.training_of("atlas").clip) == (1e-3, 2.0)
+    assert plan.sites()[0][1]["drvla"].dead_after == 500 * 100  # steps, as the paper counts
+    given = [*more, "saes.drvla.learning_rate=2e-4"]
+    assert load_training(written, given).training_of("drvla").lr == 2e-4
+
+    assert sae("train", written, "--quiet", *more).exit_code == 0
+    results = json.loads((tmp_path / "saes" / "results.json").read_text())
+    assert results[f"{POINTS[0]}/atlas"]["optimiser"]["clip"] == 2.0
+    with pytest.raises(IncompatibleError, match="training of atlas"):
+        load_training(written, [*more, "saes.atlas.training.clip=1"]).trainer().run()
+
+
+def test_without_a_learning_rate_each_width_gets_its_own(written):
+    written.write_text(written.read_text().replace("  lr: 0.003\n", ""))
+    plan = load_training(written, ["saes.wide={architecture: topk, d_sae: 16384, k: 4}"])
+    assert plan.training_of("wide").settled(16384).lr == pytest.approx(2e-4)
+    assert plan.training_of("topk").settled(4096).lr == pytest.approx(4e-4)
 
 
 def test_a_complaint_points_at_the_line_of_the_file(written):

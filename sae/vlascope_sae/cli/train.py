@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from vlascope_sae.training.spec import TrainingSpec
     from vlascope_sae.training.validating import Fit
 
 __all__ = ["app"]
@@ -56,7 +57,8 @@ def train(
             )
             for name, config in saes.items():
                 typer.echo(
-                    f"  {name}: {config.architecture}, {config.d_in} -> {config.d_sae} latents"
+                    f"  {name}: {config.architecture}, {config.d_in} -> {config.d_sae} latents; "
+                    f"{_how(plan.training_of(name).settled(config.d_sae))}"
                 )
         return
     trainer = plan.trainer(show=not quiet)
@@ -105,6 +107,14 @@ def evaluate(
                 f"{folder}: FVU {found.fvu:.4f}, L0 {found.l0:.1f}, {100 * found.dead:.1f}% dead, "
                 f"{found.rows} held-out rows"
             )
+
+
+def _how(spec: TrainingSpec) -> str:
+    return (
+        f"lr {spec.lr:.2g} ({spec.schedule}, {100 * spec.warmup:g}% warm-up), "
+        f"batches of {spec.batch_size}, "
+        + ("no clipping" if spec.clip is None else f"clipped at {spec.clip:g}")
+    )
 
 
 def _fit(fit: Fit | None) -> str:

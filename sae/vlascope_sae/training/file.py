@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vlascope import plugins
 from vlascope.errors import StudyFileError, VlascopeError, unknown_name
 from vlascope.hooks import HookPoint, match_points
 from vlascope.store import ActivationStore
@@ -18,8 +19,10 @@ from vlascope_sae.architectures import sae_class
 from vlascope_sae.autoencoder import SAEConfig
 from vlascope_sae.provenance import Provenance
 from vlascope_sae.training.dataset import DatasetSpec
+from vlascope_sae.training.published import batch_as_published, preset_of, settings_of
 from vlascope_sae.training.spec import TrainingSpec
 from vlascope_sae.training.store_source import StoreSource
+from vlascope_sae.training.tracking import Tracker, Trackers, open_tracker
 from vlascope_sae.training.trainer import Trainer
 
 __all__ = ["TrainingFile", "TrainingPlan", "load_training"]
@@ -35,8 +38,11 @@ class TrainingFile(BaseModel):
         target: the hook point to predict instead of the one read (transcoders).
         rows: which rows, and which episodes are held out.
         saes: by name, an architecture (or `preset`) with its fields; `expansion` may stand for
-            `d_sae`, and widths come from the store.
-        training: how.
+            `d_sae`, and widths come from the store. `training` in it holds the settings of its
+            optimiser that differ from everyone's; a preset brings the published ones.
+        training: how. What is written here counts for presets too.
+        tracker: where measurements go: a registered kind, or `{kind: ..., ...}` with its options,
+            or several of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,11 +54,28 @@ class TrainingFile(BaseModel):
     rows: DatasetSpec = DatasetSpec()
     saes: dict[str, dict[str, Any]] = Field(min_length=1)
     training: TrainingSpec
+    tracker: tuple[dict[str, Any], ...] = ({"kind": "jsonl"},)
 
     @field_validator("points", mode="before")
     @classmethod
     def _one_is_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("tracker", mode="before")
+    @classmethod
+    def _a_kind_is_enough(cls, value: object) -> object:
+        many = value if isinstance(value, list | tuple) else [value]
+        return [{"kind": one} if isinstance(one, str) else one for one in many]
+
+    @field_validator("tracker")
+    @classmethod
+    def _known_kinds(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for one in value:
+            if "kind" not in one:
+                raise ValueError(f"a tracker needs a `kind`; got {one}")
+            if one["kind"] not in plugins.trackers():
+                raise ValueError(str(unknown_name("tracker", one["kind"], plugins.trackers())))
+        return value
 
     @model_validator(mode="after")
     def _say_what_they_are(self) -> TrainingFile:
@@ -91,25 +114,62 @@ class TrainingPlan:
 
     def trainer(self, *, show: bool = False) -> Trainer:
         """Ready to run."""
-        sites = self.sites()
-        return Trainer(
+        sites, how = self.sites(), self.training()
+        trainer = Trainer(
             sites,
-            self.file.training,
+            how,
             self.file.out,
+            own={name: self.training_of(name) for name in self.file.saes},
             provenance={source.name: provenance_of(source, self.file) for source, _ in sites},
             identity={"rows": self.file.rows.model_dump(mode="json")},
             show=show,
         )
+        if trainer.group.leads:  # nobody else writes
+            trainer.tracker = self.tracker()
+        return trainer
+
+    def tracker(self) -> Tracker:
+        """Every tracker of the file, opened.
+
+        Raises:
+            StudyFileError: one of them takes no such options.
+        """
+        opened = []
+        for one in self.file.tracker:
+            options = {name: value for name, value in one.items() if name != "kind"}
+            try:
+                opened.append(open_tracker(one["kind"], self.file.out, options))
+            except ValueError as error:
+                raise StudyFileError(f"{self.located.where(('tracker',))}: {error}") from None
+        return opened[0] if len(opened) == 1 else Trackers(opened)
+
+    def training(self) -> TrainingSpec:
+        """How everything is trained; where the file is silent on the batch, as presets have it."""
+        return batch_as_published(self.file.training, self.file.saes.values())
+
+    def training_of(self, name: str) -> TrainingSpec:
+        """How one autoencoder is trained; see `settings_of`.
+
+        Raises:
+            StudyFileError: its `training` is wrong; points at the line.
+        """
+        at = ("saes", name, "training")
+        try:
+            return settings_of(self.file.saes[name], self.training(), self.file.training)
+        except ValidationError as error:
+            raise _refusal(self.located, error, at) from None
+        except ValueError as error:
+            raise StudyFileError(f"{self.located.where(at)}: {error}") from None
 
     def _architecture(self, name: str) -> Any:
         return sae_class(str(self.file.saes[name].get("architecture", "topk")))
 
     def _config(self, name: str, source: StoreSource) -> SAEConfig:
-        fields = dict(self.file.saes[name])
+        fields = {k: v for k, v in self.file.saes[name].items() if k != "training"}
         at = ("saes", name)
         try:
             if "preset" in fields:
-                return _preset(fields, source)
+                return _preset(fields, source, self.training())
             expansion = fields.pop("expansion", None)
             if expansion is not None:
                 fields.setdefault("d_sae", round(float(expansion) * source.width))
@@ -179,14 +239,12 @@ def provenance_of(source: StoreSource, file: TrainingFile) -> Provenance:
     )
 
 
-def _preset(fields: Mapping[str, Any], source: StoreSource) -> SAEConfig:
-    given = {k: v for k, v in fields.items() if k != "preset"}
+def _preset(fields: Mapping[str, Any], source: StoreSource, how: TrainingSpec) -> SAEConfig:
     if fields["preset"] not in presets.__all__:
         raise unknown_name("preset", str(fields["preset"]), presets.__all__)
     if source.target is not None:
         raise ValueError("presets are autoencoders; name an architecture to predict a target")
-    config: SAEConfig = getattr(presets, fields["preset"])(d=source.width, **given).sae
-    return config
+    return preset_of(fields, source.width, how).sae
 
 
 def _refusal(

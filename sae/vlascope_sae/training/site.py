@@ -55,8 +55,9 @@ class Site:
         spec: TrainingSpec,
         device: torch.device,
         group: Group,
+        own: Mapping[str, TrainingSpec] | None = None,
     ) -> Site:
-        """Autoencoders as their configurations say, named `source/name`."""
+        """Autoencoders as their configurations say, named `source/name`; `own` specs by name."""
         trainees = []
         for name, config in saes.items():
             refuse_misfit(source, name, config)
@@ -67,7 +68,8 @@ class Site:
                     f"{config.architecture} learns from {wanted}, {source.name} gives {given}: "
                     f"make the source with pairs={sae.takes_pairs}"
                 )
-            trainees.append(Trainee(f"{source.name}/{name}", sae, spec, group))
+            how = (own or {}).get(name, spec)
+            trainees.append(Trainee(f"{source.name}/{name}", sae, how, group))
         return cls(source, trainees, spec, device, group)
 
     @property

@@ -7,7 +7,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["TrainingSpec"]
+__all__ = ["OPTIMISER", "TrainingSpec", "recommended_rate"]
+
+OPTIMISER = ("lr", "betas", "eps", "warmup", "schedule", "final_lr", "clip")
+"""Settings that each autoencoder of a training may have to itself."""
+
+
+def recommended_rate(d_sae: int) -> float:
+    """Adam's rate for so many latents: 2e-4 at 2^14, falling with the root of their number.
+
+    After Gao et al. 2024 (arXiv 2406.04093), as sparsify and dictionary_learning have it, but
+    never above 3e-3.
+    """
+    return min(2e-4 / (d_sae / 2**14) ** 0.5, 3e-3)
 
 
 class TrainingSpec(BaseModel):
@@ -16,7 +28,7 @@ class TrainingSpec(BaseModel):
     Attributes:
         samples: rows to train on; more than there are means several epochs.
         batch_size: rows per step, over all processes together.
-        lr: the learning rate at its highest.
+        lr: the learning rate at its highest; None for each autoencoder's `recommended_rate`.
         betas, eps: Adam's.
         warmup: share of the training in which the rate rises from 0.
         schedule: how it falls afterwards.
@@ -41,7 +53,7 @@ class TrainingSpec(BaseModel):
 
     samples: int = Field(ge=1)
     batch_size: int = Field(default=4096, ge=1)
-    lr: float = Field(default=3e-4, gt=0)
+    lr: float | None = Field(default=None, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     warmup: float = Field(default=0.05, ge=0, le=1)
@@ -71,8 +83,13 @@ class TrainingSpec(BaseModel):
         """Steps in all; the last one is whole."""
         return math.ceil(self.samples / self.batch_size)
 
+    def settled(self, d_sae: int) -> TrainingSpec:
+        """The same with a learning rate, for an autoencoder of so many latents."""
+        return self if self.lr else self.model_copy(update={"lr": recommended_rate(d_sae)})
+
     def rate(self, progress: float) -> float:
-        """The learning rate when a share of the training is done, 0 to 1."""
+        """The learning rate when a share of the training is done, 0 to 1; see `settled`."""
+        assert self.lr is not None
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         left = 1 - (progress - self.warmup) / max(1 - self.warmup, 1e-12)

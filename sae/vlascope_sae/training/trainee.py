@@ -27,7 +27,7 @@ class Trainee:
     """
 
     def __init__(self, name: str, sae: SparseAutoencoder, spec: TrainingSpec, group: Group) -> None:
-        self.name, self.sae, self.spec = name, sae, spec
+        self.name, self.sae, self.spec = name, sae, spec.settled(sae.config.d_sae)
         self.stopped = False
         self.best = float("inf")
         device = sae.W_dec.device
@@ -35,7 +35,11 @@ class Trainee:
         self._group = group
         self._parameters = [p for p in sae.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(
-            self._parameters, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True
+            self._parameters,
+            lr=self.spec.rate(spec.warmup),
+            betas=spec.betas,
+            eps=spec.eps,
+            fused=True,
         )
         self._worse = 0
         self._samples, self._some_dead = 0, False

@@ -22,7 +22,7 @@ from vlascope_sae.training.group import Group
 from vlascope_sae.training.progress import Meter, meter
 from vlascope_sae.training.site import Site
 from vlascope_sae.training.source import Source
-from vlascope_sae.training.spec import TrainingSpec
+from vlascope_sae.training.spec import OPTIMISER, TrainingSpec
 from vlascope_sae.training.tracking import JsonLines, Tracker
 from vlascope_sae.training.validating import Fit
 
@@ -57,6 +57,8 @@ class Trainer:
         spec: how.
         folder: for checkpoints, the log and the results; None to keep nothing.
         tracker: told of measurements; by default `FOLDER/metrics.jsonl`.
+        own: how some autoencoders, by name, are trained otherwise than `spec` says: their
+            optimiser's settings alone may differ.
         provenance: of what is saved, by source name.
         identity: whatever else must be the same for a checkpoint to be gone on from.
         show: whether to show progress.
@@ -69,6 +71,7 @@ class Trainer:
         folder: Path | None = None,
         *,
         tracker: Tracker | None = None,
+        own: Mapping[str, TrainingSpec] | None = None,
         provenance: Mapping[str, Provenance] | None = None,
         identity: Mapping[str, Any] | None = None,
         show: bool = False,
@@ -77,13 +80,13 @@ class Trainer:
         self.spec, self.folder, self.show = spec, folder, show
         self.device = _device(spec.device)
         self.group = Group.joined(self.device)
-        self.sites = [Site.of(s, saes, spec, self.device, self.group) for s, saes in sites]
+        self.sites = [Site.of(s, saes, spec, self.device, self.group, own) for s, saes in sites]
         self.step = 0
-        self._tracker = tracker
+        self.tracker = tracker
         if tracker is None and folder is not None:
-            self._tracker = JsonLines(folder / "metrics.jsonl")
+            self.tracker = JsonLines(folder / "metrics.jsonl")
         self._provenance = provenance or {}
-        self._identity = _identity(sites, spec, identity)
+        self._identity = _identity(sites, spec, own or {}, identity)
 
     def run(self, *, until: int | None = None) -> dict[str, TrainingResult]:
         """Train to the end, from the last checkpoint if there is one, and save the results.
@@ -107,6 +110,8 @@ class Trainer:
             with _products(self.spec), self._meter() as shown, ExitStack() as stack:
                 for site in self.sites:
                     stack.enter_context(site.reading())
+                if self.tracker is not None and self.group.leads:
+                    stack.callback(self.tracker.close)
                 while self.step < last and any(site.active for site in self.sites):
                     self._advance(shown)
             self._keep()
@@ -126,8 +131,8 @@ class Trainer:
             self.step = state["step"]
             for site in self.sites:
                 site.load_state_dict(state["sites"][site.source.name])
-        if self._tracker is not None and self.group.leads:
-            self._tracker.resume(self._samples)
+        if self.tracker is not None and self.group.leads:
+            self.tracker.resume(self._samples)
         self.group.wait()
 
     def _advance(self, shown: Meter) -> None:
@@ -189,19 +194,21 @@ class Trainer:
     def _summarise(self, results: Mapping[str, TrainingResult]) -> None:
         if self.folder is None or not self.group.leads:
             return
+        how = {trainee.name: trainee.spec for site in self.sites for trainee in site.trainees}
         found = {
             name: {
                 "fit": None if r.fit is None else asdict(r.fit),
                 "training_rows_dropped": r.dropped,
                 "samples": self._samples,
+                "optimiser": how[name].model_dump(mode="json", include={*OPTIMISER}),
             }
             for name, r in results.items()
         }
         write_atomically(self.folder / "results.json", json.dumps(found, indent=1).encode())
 
     def _track(self, name: str, numbers: Mapping[str, float]) -> None:
-        if self._tracker is not None and self.group.leads:
-            self._tracker.log(self._samples, name, numbers)
+        if self.tracker is not None and self.group.leads:
+            self.tracker.log(self._samples, name, numbers)
 
     @property
     def _samples(self) -> int:
@@ -241,6 +248,7 @@ def _device(name: str) -> torch.device:
 def _identity(
     sites: Sequence[tuple[Source, Mapping[str, SAEConfig]]],
     spec: TrainingSpec,
+    own: Mapping[str, TrainingSpec],
     more: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with the training that goes on from it; plain values."""
@@ -248,6 +256,9 @@ def _identity(
     for source, saes in sites:
         for name, config in saes.items():
             found[f"{source.name}/{name}"] = config.model_dump(mode="json")
+    for name, how in own.items():
+        if how != spec:
+            found[f"training of {name}"] = how.model_dump(mode="json", include={*OPTIMISER})
     return {**found, **(more or {})}
 
 
