@@ -25,9 +25,21 @@ _KINDS = {
     "random_direction": ("steer:RandomDirection", "equal norm, random direction (control)"),
 }
 
-_ANALYSES: dict[str, tuple[str, str]] = {}
+_ANALYSES: dict[str, tuple[str, str]] = {
+    "difference_subspaces": (
+        "differences:DifferenceSubspaces",
+        "subspaces of what two tasks' runs differ in",
+    ),
+    "first_looks": ("looks:FirstLooks", "what the cameras show when an episode begins"),
+    "difference_of_means": ("directions:DifferenceOfMeans", "directions between two conditions"),
+}
 
-_RECIPES: dict[str, tuple[str, str]] = {}
+_RECIPES: dict[str, tuple[str, str]] = {
+    "injection": ("injection:Injection", "one run's activations put into another, by pathway"),
+    "vision": ("vision:Vision", "perturbations by severity, and a map of the picture"),
+    "steering": ("steering:Steering", "strengths, layers and a closed loop along a direction"),
+    "language": ("language:Language", "counterfactual instructions by task structure"),
+}
 
 
 @hookimpl
