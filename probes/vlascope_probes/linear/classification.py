@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ class LabelProbe:
 def classification_outcome(
     features: Features,
     codes: npt.NDArray[np.int64],
-    controls: list[npt.NDArray[np.int64]],
+    controls: Sequence[tuple[npt.NDArray[np.int64], Split]],
     split: Split,
     options: ProbeOptions,
 ) -> Outcome:
@@ -63,7 +63,7 @@ def classification_outcome(
     Args:
         features: the rows.
         codes: label number of every row, -1 for none.
-        controls: the same after each shuffle.
+        controls: the same after each shuffle, with folds stratified anew.
         split: folds; -1 where a row is left out.
         options: how to fit.
     """
@@ -72,8 +72,8 @@ def classification_outcome(
     value = _balanced(hits, rows)
     estimate = ratio_interval(hits, rows, "mean", options.seed, value)
     shuffled = tuple(
-        _balanced(*_held_out(features, control, split, options, classes, rank=False)[:2])
-        for control in controls
+        _balanced(*_held_out(features, dealt, folds, options, classes, rank=False)[:2])
+        for dealt, folds in controls
     )
     return Outcome(estimate, shuffled, int((split.fold >= 0).sum()), auc)
 
@@ -124,7 +124,10 @@ def _held_out(
 
 
 def _balanced(hits: Floats, rows: Floats) -> float:
+    """Mean share of hits over classes; that of guessing where no probe could be fitted at all."""
     total = rows.sum(0)
+    if not total.any():
+        return 1 / rows.shape[1]
     return float(np.mean(hits.sum(0)[total > 0] / total[total > 0]))
 
 

@@ -156,11 +156,11 @@ class _Job:
             y[~usable] = 0.0
             some = [targets[i] for i in group]
             split = by_episode(self._episode, usable, self.options.folds, self.options.seed)
-            controls = self._control_columns(some, usable)
-            outcomes = self._regress(self.features, y, controls, split)
+            controls = self._controls(some)
+            outcomes = self._regress(self.features, y, split, controls)
             raw = self._raw_outcomes(y, split, clock=False)
             away = self._away(usable)
-            held = self._regress(self.features, y, y[:, :0], away) if away else None
+            held = self._regress(self.features, y, away) if away else None
             for i, target in enumerate(some):
                 scores.append(
                     _score(
@@ -179,15 +179,13 @@ class _Job:
         usable = codes >= 0
         if len(np.unique(codes[usable])) < 2:
             return None
-        split = by_episode(
-            self._episode, usable, self.options.folds, self.options.seed, codes.tolist()
-        )
+        split = self._stratified(codes)
         controls = []
         for r in range(self.options.label_controls):
             dealt = values_of(shuffled(target, self._rng(target, r)), self.features)
-            controls.append(
-                np.array([names.index(str(v)) if v is not None else -1 for v in dealt], np.int64)
-            )
+            number = {name: i for i, name in enumerate(names)}
+            control = np.array([-1 if v is None else number[str(v)] for v in dealt], np.int64)
+            controls.append((control, self._stratified(control)))
         outcome = classification_outcome(self.features, codes, controls, split, self.options)
         raw = None
         tracks = raw_state(self._own, clock=target.name == "success")
@@ -209,27 +207,24 @@ class _Job:
     def _own(self) -> dict[str, Evidence]:
         return {n: self.evidence[n] for n in self.features.episodes}
 
+    def _stratified(self, codes: npt.NDArray[np.int64]) -> Split:
+        options = self.options
+        return by_episode(self._episode, codes >= 0, options.folds, options.seed, codes.tolist())
+
     def _away(self, usable: npt.NDArray[np.bool_]) -> Split | None:
         if not self.options.held_out_tasks:
             return None
         tasks = {i: e.record.plan.task for i, e in enumerate(self._own.values())}
         return by_task(self._episode, usable, tasks, self.options.folds)
 
-    def _control_columns(self, targets: Sequence[Target], usable: npt.NDArray[np.bool_]) -> Floats:
-        """(rows, k·m): each repetition's columns side by side."""
-        columns = [
-            np.asarray(values_of(shuffled(t, self._rng(t, r)), self.features), np.float64)
-            for r in range(self.options.controls)
-            for t in targets
-        ]
-        found = np.stack(columns, axis=1)
-        found[~usable] = 0.0
-        return found
+    def _controls(self, targets: Sequence[Target]) -> list[Target]:
+        """Each repetition's shuffled targets side by side."""
+        return [shuffled(t, self._rng(t, r)) for r in range(self.options.controls) for t in targets]
 
     def _regress(
-        self, features: Features, y: Floats, controls: Floats, split: Split
+        self, features: Features, y: Floats, split: Split, controls: Sequence[Target] = ()
     ) -> list[Outcome]:
-        statistics = statistics_of(features, y, controls, split)
+        statistics = statistics_of(features, y, split, controls)
         return regression_outcomes(features, y, statistics, split, self.options.seed)
 
     def _raw_outcomes(self, y: Floats, split: Split, *, clock: bool) -> list[Outcome] | None:
@@ -237,7 +232,7 @@ class _Job:
         if tracks is None:
             return None
         told = HeldFeatures.of_tracks(tracks, self.features)
-        return self._regress(told, y, y[:, :0], split)
+        return self._regress(told, y, split)
 
     def _rng(self, target: Target, repetition: int) -> np.random.Generator:
         name = list(target.name.encode())

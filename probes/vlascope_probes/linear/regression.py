@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from vlascope_probes.linear.grams import Moments, Ridge, cross_validated, moments_by_fold
 from vlascope_probes.linear.outcome import Outcome, ratio_interval
-from vlascope_probes.linear.rows import Features
+from vlascope_probes.linear.rows import Features, values_at
 from vlascope_probes.linear.splits import Split
+from vlascope_probes.linear.targets import Target
 
 __all__ = ["Statistics", "columns_by_gaps", "regression_outcomes", "statistics_of"]
 
@@ -53,17 +54,18 @@ class Statistics:
         return 1 - error / np.maximum(spread, 1e-300), fits
 
 
-def statistics_of(features: Features, y: Floats, controls: Floats, split: Split) -> Statistics:
+def statistics_of(
+    features: Features, y: Floats, split: Split, controls: Sequence[Target] = ()
+) -> Statistics:
     """One pass: sums by fold.
 
     Args:
         features: the rows.
         y: (rows, k); no gaps among the rows of a fold.
-        controls: (rows, k·m), the columns of each repetition side by side.
         split: the fold of every row, -1 for rows left out.
+        controls: shuffled targets with gaps where y has none, k of each repetition side by side.
     """
-    wide = np.concatenate([y, controls], axis=1)
-    folds, shift = moments_by_fold(_strips(features, wide, split.fold), split.count)
+    folds, shift = moments_by_fold(_strips(features, y, controls, split.fold), split.count)
     return Statistics(folds, shift, y.shape[1])
 
 
@@ -109,15 +111,19 @@ def _training_mean(statistics: Statistics, test: Moments) -> Floats:
 
 
 def _strips(
-    features: Features, y: Floats, fold: npt.NDArray[np.int64]
+    features: Features, y: Floats, controls: Sequence[Target], fold: npt.NDArray[np.int64]
 ) -> Iterator[tuple[Floats, Floats, npt.NDArray[np.int64]]]:
-    """A few thousand rows at a time, in float64."""
+    """A few thousand rows at a time, in float64: x, y beside the controls, and the fold."""
     start = 0
     for block in features.blocks():
+        at = (features.episodes, block.episode, block.step)
+        dealt = [np.nan_to_num(values_at(c, *at).astype(np.float64)) for c in controls]
         for first in range(0, len(block.x), _STRIP):
-            x = block.x[first : first + _STRIP].astype(np.float64)
+            some = slice(first, first + _STRIP)
+            x = block.x[some].astype(np.float64)
             rows = slice(start + first, start + first + len(x))
-            yield x, y[rows], fold[rows]
+            columns = [y[rows], *(d[some, None] for d in dealt)]
+            yield x, np.concatenate(columns, axis=1), fold[rows]
         start += len(block.x)
 
 

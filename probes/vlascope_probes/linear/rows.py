@@ -16,7 +16,7 @@ from vlascope.store import ActivationStore, Rows, Where
 from vlascope_probes.linear.options import ProbeOptions
 from vlascope_probes.linear.targets import Target
 
-__all__ = ["Block", "Features", "HeldFeatures", "StoredFeatures", "values_of"]
+__all__ = ["Block", "Features", "HeldFeatures", "StoredFeatures", "values_at", "values_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -171,13 +171,22 @@ def _pooled(x: npt.NDArray[np.float32], starts: Ints, pool: str) -> npt.NDArray[
 def values_of(target: Target, features: Features) -> npt.NDArray[np.generic]:
     """The target's value at every row; NaN or None where it has none there."""
     episode, step = features.coordinates
+    return values_at(target, features.episodes, episode, step)
+
+
+def values_at(
+    target: Target, episodes: Sequence[str], episode: Ints, step: Ints
+) -> npt.NDArray[np.generic]:
+    """The same for rows of these coordinates."""
     gap: object = np.nan if target.kind == "regression" else None
     found = np.full(len(episode), gap, float if target.kind == "regression" else object)
-    for i, name in enumerate(features.episodes):
-        track, rows = target.tracks.get(name), np.flatnonzero(episode == i)
-        if track is not None and len(rows):
-            inside = step[rows] < len(track)
-            found[rows[inside]] = track[step[rows[inside]]]
+    order = np.argsort(episode, kind="stable")
+    numbers, starts = np.unique(episode[order], return_index=True)
+    for number, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
+        track = target.tracks.get(episodes[number])
+        if track is not None:
+            rows = rows[step[rows] < len(track)]
+            found[rows] = track[step[rows]]
     return found
 
 
