@@ -24,12 +24,15 @@ def is_causal(arm: Arm) -> bool:
 
 
 def source_of(edit: Mapping[str, Any]) -> SourceChoice | None:
-    """The source an edit (or the edit it is `like`) names in the study's own terms, if any."""
+    """The source that an edit names in the study's own terms, if any.
+
+    Also that of the edit it is `like`, and what an analysis' edit is used `with`.
+    """
     source = edit.get("source")
     if isinstance(source, Mapping) and "arm" in source:
         return SourceChoice.model_validate(source)
-    like = edit.get("like")
-    return source_of(like) if isinstance(like, Mapping) else None
+    inner = edit.get("like") or edit.get("with")
+    return source_of(inner) if isinstance(inner, Mapping) else None
 
 
 def control_of(role: str, edit: Mapping[str, Any]) -> dict[str, Any] | None:

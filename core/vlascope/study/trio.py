@@ -35,11 +35,11 @@ class Trio:
 
 
 def foreign(trio: Trio) -> bool:
-    """Whether the source was after something else: another task, or told something else."""
+    """Whether the source did something else: another task or seed, or told something else."""
     if trio.source is None:
         return False
     mine, theirs = trio.episode.record, trio.source.record
-    if mine.plan.task != theirs.plan.task:
+    if (mine.plan.task, mine.plan.seed) != (theirs.plan.task, theirs.plan.seed):
         return True
     return trio.own is not None and theirs.instruction != trio.own.record.instruction
 
