@@ -82,6 +82,7 @@ def label(
     steps: Mapping[str, npt.NDArray[np.integer]] | None = None,
     *,
     known: Vocabulary | None = None,
+    reference: Sequence[Episode] | None = None,
 ) -> Labels:
     """Ask every concept of every episode.
 
@@ -90,8 +91,9 @@ def label(
         episodes: of one run.
         steps: the moments that count, by episode (those with recorded activations); None for all.
         known: the whole vocabulary, for concepts that refer to others.
+        reference: the episodes whose quantiles count; None for these very ones.
     """
-    within = _within(known or vocabulary, episodes)
+    within = _within(known or vocabulary, reference or episodes)
     tasks = {e.name: e.task for e in episodes}
     labelled, standing = {}, {}
     for name, concept in vocabulary.concepts.items():

@@ -32,6 +32,8 @@ class FeatureScore(_Record):
         task_held_out: the lowest score with any one task left out; None where the concept lies in
             one task, so that it cannot be told from that task's identity.
         within_task: d after each task's own mean is taken away; None where no task has both.
+        control, control_rate: another feature that fires about as often and does not stand for
+            the concept; None where there is none.
     """
 
     feature: int
@@ -47,6 +49,8 @@ class FeatureScore(_Record):
     stands: bool
     task_held_out: float | None
     within_task: float | None
+    control: int | None
+    control_rate: float | None
 
 
 class ConceptFeatures(_Record):

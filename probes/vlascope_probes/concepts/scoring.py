@@ -237,6 +237,7 @@ def _record(
     intervals: dict[int, tuple[float | None, float | None]],
 ) -> ConceptFeatures:
     stands, q = found
+    controls = matched(tested.rate, features, stands)
     return ConceptFeatures(
         concept=concept.name,
         group=concept.group,
@@ -264,10 +265,26 @@ def _record(
                 stands=bool(stands[f]),
                 task_held_out=known(tested.task_held_out[f]),
                 within_task=known(tested.within_task[f]),
+                control=controls.get(f),
+                control_rate=float(tested.rate[controls[f]]) if f in controls else None,
             )
             for f in features
         ),
     )
+
+
+def matched(rates: Floats, features: Sequence[int], stands: Truth) -> dict[int, int]:
+    """For each feature another that fires about as often and does not stand, none twice.
+
+    Closeness is that of logarithms, as rates spread over orders of magnitude.
+    """
+    free = [f for f in np.flatnonzero((rates > 0) & ~stands).tolist() if f not in features]
+    found: dict[int, int] = {}
+    for feature in features:
+        if free and rates[feature] > 0:
+            gaps = np.abs(np.log(rates[free]) - np.log(rates[feature]))
+            found[feature] = free.pop(int(np.argmin(gaps)))
+    return found
 
 
 def known(value: float) -> float | None:
