@@ -40,6 +40,11 @@ def register_interventions(register: Register) -> None:
     register(
         "sae_feature", f"{where}:FeatureEdit", summary="scale, clamp, ablate or add SAE features"
     )
+    register(
+        "sae_feature_matched",
+        "vlascope_sae.controls:MatchedFeatureEdit",
+        summary="the same, of features that fire as often (control)",
+    )
 
 
 @hookimpl

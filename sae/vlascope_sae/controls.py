@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
+from pydantic import Field, PrivateAttr
 from torch import Tensor
 
-from vlascope.errors import IncompatibleError
+from vlascope.errors import FileMissing, IncompatibleError
+from vlascope.hooks import HookPoint
 from vlascope.interventions import Identity, Intervention, RandomDirection
 from vlascope_sae.autoencoder import SparseAutoencoder
 from vlascope_sae.splicing import FeatureEdit
 
+if TYPE_CHECKING:
+    from vlascope.adapter import AdapterInfo
+    from vlascope_sae.features.index import FeatureIndex
+
 __all__ = [
     "Match",
+    "MatchedFeatureEdit",
     "controls_of",
     "feature_direction",
     "firing_rate_matches",
@@ -99,10 +107,68 @@ def _closest(
     return int(nearest[rng.integers(len(nearest))])
 
 
+class MatchedFeatureEdit(FeatureEdit):
+    """A feature edit made to other features that fire as often: the role `matched` in a study.
+
+    Written with the features of the edit it controls; which ones stand in for them is looked up in
+    a feature index before anything runs (`firing_rate_matches`).
+
+    Attributes:
+        index: folder of a feature index of this autoencoder; empty for `FOLDER/features` in the
+            autoencoder's own.
+        draw: seed that decides between equally close ones.
+    """
+
+    kind: ClassVar[str] = "sae_feature_matched"
+    draw: int = Field(default=0, ge=0)
+    _matches: tuple[Match, ...] | None = PrivateAttr(default=None)
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """Which feature stands in for which, with both firing rates.
+
+        Raises:
+            FileMissing: there is no index.
+            IncompatibleError: it is one of other weights, or a feature has no counterpart.
+        """
+        if self._matches is None:
+            rates = self._index().column("firing_rate")
+            self._matches = firing_rate_matches(rates, self.features, seed=self.draw)
+        return self._matches
+
+    def _index(self) -> FeatureIndex:
+        from vlascope_sae.features.index import FeatureIndex
+        from vlascope_sae.features.neighbours import check_same
+
+        folder = self.index or (f"{self.sae.path}/features" if self.sae.path else "")
+        if not folder or not Path(folder).exists():
+            raise FileMissing(
+                f"the matched control of {self.sae} needs the firing rates of its features, and "
+                f"there is no {folder or 'feature index'}: make one with `vlascope features index "
+                f"{self.sae.path or 'SAE'} STORE --out {folder or 'INDEX'}`, or name yours in the "
+                "edit (`index: FOLDER`)"
+            )
+        opened = FeatureIndex.open(folder)
+        check_same(opened, self.sae.sae())
+        return opened
+
+    def check(self, info: AdapterInfo, points: Sequence[HookPoint]) -> None:
+        """Also find out who stands in for whom."""
+        super().check(info, points)
+        _ = self.matches
+
+    def edit_rows(
+        self, sae: SparseAutoencoder, x: Float[Tensor, "rows d"]
+    ) -> Float[Tensor, "rows d"]:
+        """The edit, of the features that stand in."""
+        return matched_edit(self, self.matches).edit_rows(sae, x)
+
+
 def matched_edit(edit: FeatureEdit, matches: Sequence[Match]) -> FeatureEdit:
     """The same edit made to the features that `matches` puts in place of its own."""
     stand_in = {match.feature: match.control for match in matches}
-    return edit.restricted(features=tuple(stand_in[f] for f in edit.features))
+    known = {name: getattr(edit, name) for name in FeatureEdit.model_fields}
+    return FeatureEdit(**known | {"features": tuple(stand_in[f] for f in edit.features)})
 
 
 def random_edit(edit: Intervention, *, seed: int = 0) -> RandomDirection:

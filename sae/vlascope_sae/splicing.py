@@ -8,7 +8,7 @@ compared with the same splice.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -145,12 +145,22 @@ class FeatureEdit(SAESplice):
             not, `add` adds `value` but never takes a positive latent below zero, `ablate` sets to
             zero.
         value: in units of latents, or a factor; none for `ablate`.
+        index: folder of a feature index, from which the role `matched` takes firing rates; see
+            `vlascope_sae.controls.MatchedFeatureEdit`.
     """
 
     kind: ClassVar[str] = "sae_feature"
     features: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     mode: Literal["scale", "clamp", "ablate", "add"]
     value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    index: str = ""
+
+    @classmethod
+    def control(cls, role: str, written: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Also `matched`: the same edit of features that fire as often."""
+        if role == "matched":
+            return {**written, "kind": "sae_feature_matched"}
+        return super().control(role, written)
 
     @field_validator("features", mode="before")
     @classmethod
