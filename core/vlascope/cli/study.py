@@ -56,7 +56,7 @@ def new(
 
         vlascope study new injection --policy toy:bundled --benchmark toy --task 'shared/*'
 
-        vlascope study new language vision --policy toy:bundled --benchmark toy --task 'suite:*'
+        vlascope study new language vision --policy toy:bundled --benchmark toy --task '*'
     """
     from vlascope.errors import AlreadyThere
     from vlascope.store.durable import write_atomically

@@ -20,7 +20,7 @@ __all__ = ["Unfit", "analysis_of", "expanded", "recipe_of"]
 BASELINE = "baseline"
 
 
-class Unfit(Exception):
+class Unfit(StudyFileError):
     """Recipes or analyses that cannot be read; `problems` says where."""
 
     def __init__(self, problems: list[Problem]) -> None:
