@@ -26,6 +26,7 @@ _KINDS = {
 }
 
 _ANALYSES: dict[str, tuple[str, str]] = {
+    "first_looks": ("looks:FirstLooks", "what the cameras show when an episode begins"),
     "difference_subspaces": (
         "differences:DifferenceSubspaces",
         "subspaces of what two tasks' runs differ in",
@@ -35,6 +36,7 @@ _ANALYSES: dict[str, tuple[str, str]] = {
 }
 
 _RECIPES: dict[str, tuple[str, str]] = {
+    "vision": ("vision:Vision", "perturbations by severity, and a map of the picture"),
     "injection": ("injection:Injection", "one run's activations put into another, by pathway"),
     "vision": ("vision:Vision", "perturbations by severity, and a map of the picture"),
     "steering": ("steering:Steering", "strengths, layers and a closed loop along a direction"),
