@@ -1,18 +1,43 @@
-"""Other libraries' own training loops over one tensor in memory, for `sae_step.py`.
+"""Other libraries' own training loops over one tensor in memory, for `sae_step.py` and recovery.
 
 None of them is a dependency: install those to be measured into the environment that runs it
 (sae-lens 6.54, dictionary-learning 0.1.0, eai-sparsify 1.3.3, overcomplete 0.3.0). Each function
-trains a TopK autoencoder on `batches` and returns what came of it.
+trains a TopK autoencoder on `batches` and returns what came of it. With `shape.warmup` the rate
+rises over so many steps and then falls linearly to zero, a schedule that all of them have; with
+`shape.dead_after` every library that counts silent latents counts so many samples.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every contestant trains, and for how long.
+
+    Attributes:
+        d, f, k: width, latents, and how many of them fire.
+        batch, steps: samples per step, and steps.
+        device: where.
+        warmup: steps in which the rate rises, before it falls linearly to zero; None: constant.
+        dead_after: samples without firing after which a latent is dead; None for each one's own.
+    """
+
+    d: int
+    f: int
+    k: int
+    batch: int
+    steps: int
+    device: torch.device
+    warmup: int | None = None
+    dead_after: int | None = None
 
 
 class Trained(NamedTuple):
@@ -40,11 +65,11 @@ def sae_lens(batches, shape, lr):
             checkpoint_path=None,
             save_final_checkpoint=False,
             autocast=False,
-            dead_feature_window=1000,
+            dead_feature_window=shape.dead_after // shape.batch if shape.dead_after else 1000,
             feature_sampling_window=2000,
             lr_scheduler_name="constant",
-            lr_warm_up_steps=0,
-            lr_decay_steps=0,
+            lr_warm_up_steps=shape.warmup or 0,
+            lr_decay_steps=0 if shape.warmup is None else shape.steps - shape.warmup,
             n_restart_cycles=1,
             adam_beta1=0.9,
             adam_beta2=0.999,
@@ -60,19 +85,25 @@ def dictionary_learning(batches, shape, lr):
     from dictionary_learning.trainers.top_k import AutoEncoderTopK, TopKTrainer
     from dictionary_learning.training import trainSAE
 
+    class Trainer(TopKTrainer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.dead_feature_threshold = shape.dead_after or self.dead_feature_threshold
+
     with tempfile.TemporaryDirectory() as folder:
         trainSAE(
             iter(batches),
             [
                 {
-                    "trainer": TopKTrainer,
+                    "trainer": Trainer,
                     "dict_class": AutoEncoderTopK,
                     "activation_dim": shape.d,
                     "dict_size": shape.f,
                     "k": shape.k,
                     "steps": shape.steps,
                     "lr": lr,
-                    "warmup_steps": 0,
+                    "warmup_steps": shape.warmup or 0,
+                    "decay_start": None if shape.warmup is None else shape.warmup + 1,
                     "layer": 0,
                     "lm_name": "memory",
                     "device": str(shape.device),
@@ -130,14 +161,16 @@ def sparsify(batches, shape, lr):
             first = item % 8 * tokens
             return {"input_ids": torch.arange(first, first + tokens)}
 
+    dead = {"dead_feature_threshold": shape.dead_after, "auxk_alpha": 1 / 32}
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             SparseCoderConfig(num_latents=shape.f, k=shape.k),
             batch_size=8,
             hookpoints=["embed"],
             lr=lr,
-            lr_warmup_steps=1,
+            lr_warmup_steps=1 if shape.warmup is None else shape.warmup,
             optimizer="adam",
+            **({} if shape.dead_after is None else dead),
             log_to_wandb=False,
             save_dir=folder,
             save_every=10**9,
@@ -162,11 +195,13 @@ def overcomplete(batches, shape, lr):
     def criterion(x, x_hat, *_):
         return (x - x_hat).square().mean()
 
+    optimiser = torch.optim.Adam(sae.parameters(), lr=lr)
     train_sae(
         sae,
         batches,
         criterion,
-        torch.optim.Adam(sae.parameters(), lr=lr),
+        optimiser,
+        scheduler=None if shape.warmup is None else falling(optimiser, shape),
         nb_epochs=1,
         monitoring=0,
         device=str(shape.device),
@@ -174,6 +209,25 @@ def overcomplete(batches, shape, lr):
     sae.eval()
     return Trained(lambda x: sae(x)[2], sae.get_dictionary())
 
+
+def falling(optimiser, shape):
+    """The schedule with `shape.warmup` for a loop that takes any."""
+
+    def share(step):
+        if step < shape.warmup:
+            return (step + 1) / shape.warmup
+        return (shape.steps - step) / (shape.steps - shape.warmup)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+
+RECOMMENDED = {
+    "sae_lens": lambda _: 3e-4,  # LanguageModelSAERunnerConfig.lr
+    "dictionary_learning": lambda f: 2e-4 / (f / 2**14) ** 0.5,  # TopKTrainer, lr=None
+    "sparsify": lambda f: 2e-4 / (f / 2**14) ** 0.5,  # Trainer, optimizer="adam", lr=None
+    "overcomplete": lambda _: 5e-4,  # the example of its README
+}
+"""The rate each library chooses or shows for so many latents, where one says nothing."""
 
 PEERS = {
     "sae_lens": sae_lens,

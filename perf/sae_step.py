@@ -18,7 +18,6 @@ import random
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -29,23 +28,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sae"))
 
 from planted import plant
-from sae_peers import Trained, installed
+from sae_peers import Shape, Trained, installed
 
 from vlascope_sae.architectures.topk import TopK, TopKConfig
 
 SHAPES = [(512, 4096, 32, 2048), (960, 7680, 64, 4096)]
 OURS = ("ours", "ours_bf16")
 WARM_UP = 4
-
-
-@dataclass(frozen=True)
-class Shape:
-    d: int
-    f: int
-    k: int
-    batch: int
-    steps: int
-    device: torch.device
 
 
 def ours(precision):
