@@ -11,7 +11,7 @@ import yaml
 from scipy.stats import binom
 
 from vlascope import load
-from vlascope.directions import load_directions
+from vlascope.directions import Direction, load_directions, save_directions
 from vlascope.errors import StudyFileError
 from vlascope.interventions import RandomDirection
 from vlascope.recipes.steering_section import rank_p
@@ -126,6 +126,17 @@ def test_the_chapter_sets_every_arm_against_its_controls(run: Path) -> None:
 def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path, options, complaint) -> None:
     with pytest.raises(StudyFileError, match=complaint):
         study(tmp_path, **options)
+
+
+def test_a_kept_direction_is_refused_at_another_site(tmp_path: Path) -> None:
+    path = tmp_path / "kept.safetensors"
+    save_directions(path, [Direction("green", ASKED, np.ones(128))])
+    kept = {"contrast": None, "direction": {"file": str(path), "name": "green"}}
+    assert "asked_vlm_2_resid_post_up1" in study(tmp_path, **kept, at="vlm.2.resid_post").arms
+    with pytest.raises(StudyFileError, match="'green' was found at vlm"):
+        study(tmp_path, **kept, at="vlm.1.resid_pre")
+    with pytest.raises(StudyFileError, match="'green'"):
+        study(tmp_path, **kept | {"direction": {"file": str(path), "name": "gren"}}, at=ASKED)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "describe": ("vlascope.cli.describe", "What a policy is made of: pathways, points, tokens."),
     "new-adapter": ("vlascope.cli.new_adapter", "Write the package of an adapter of your own."),
     "study": ("vlascope.cli.study", "Validate, plan and run a study file."),
+    "steer": ("vlascope.cli.steer", "Play one task before and after steering, with a video."),
     "report": ("vlascope.cli.report", "Write the report of a finished study."),
     "store": ("vlascope.cli.store", "Look into an activation store, or verify it."),
 }

@@ -137,6 +137,7 @@ class Steering(Recipe):
 
     def parts(self, name: str, scope: Scope) -> Parts:
         """A hooked arm, an arm per point and strength, the closed loop, and prompting."""
+        self._refuse_other_sites()
         arms: dict[str, Arm] = {f"{name}_hooked": self._hooked(name)}
         if self.prompting is not None:
             about = "asked for the same in words"
@@ -205,6 +206,20 @@ class Steering(Recipe):
             edit = {"kind": "identity", **where}
         about = f"every point of {name} hooked, nothing changed"
         return Arm(about=about, interventions=(edit,), tasks=self.tasks)
+
+    def _refuse_other_sites(self) -> None:
+        """A kept direction is for its own pathway and site."""
+        if self.direction is None:
+            return
+        found = load_directions(self.direction.file)[self.direction.name]
+        home = HookPoint.parse(found.at)
+        for at in self.at:
+            point = HookPoint.parse(at)
+            if (point.pathway, point.site) != (home.pathway, home.site):
+                raise StudyFileError(
+                    f"direction {found.name!r} was found at {found.at}, not at {at}: there its "
+                    "numbers mean something else"
+                )
 
     def _arm(self, name: str, steered: Steered, scope: Scope) -> Arm:
         controls = Controls(
