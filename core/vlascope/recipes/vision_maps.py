@@ -134,13 +134,14 @@ def _place(
     top = 1 - row[0] * height - _GAP / row[1]
     across = [0.0, 0.45] if column == 0 else [0.54, 0.99]
     hidden = {"showgrid": False, "zeroline": False, "visible": False, "fixedrange": True}
-    layout[f"xaxis{number}"] = {
+    axis = "" if number == 1 else number
+    layout[f"xaxis{axis}"] = {
         **hidden,
         "range": [0, grid],
         "domain": across,
         "anchor": f"y{number}",
     }
-    layout[f"yaxis{number}"] = {
+    layout[f"yaxis{axis}"] = {
         **hidden,
         "range": [0, grid],
         "domain": [1 - (row[0] + 1) * height + 0.01, top],

@@ -27,7 +27,8 @@
       tickfont: { color: c.soft, size: 11.5 }, fixedrange: true };
     const layout = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: c.family, size: 12, color: c.ink }, ...figure.layout };
-    for (const name of ["xaxis", "yaxis"]) {
+    const axes = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
+    for (const name of new Set(["xaxis", "yaxis", ...axes])) {
       layout[name] = { ...axis, ...layout[name] };
       if (layout[name].title) layout[name].title = { ...layout[name].title, font: { size: 12, color: c.soft } };
     }
