@@ -56,7 +56,7 @@ def labels_of(truth, *, by_task=False):
 
 def scored(sample, truth, *, by_task=False, permutations=200, seed=0):
     labels = labels_of(truth, by_task=by_task)
-    return contrasted(sample, labels, "c", permutations=permutations, seed=seed)
+    return contrasted(sample, labels, "c", permutations=permutations, tests=20, fdr=0.05, seed=seed)
 
 
 def test_d_is_the_published_formula():
@@ -119,7 +119,9 @@ def test_a_concept_of_one_task_has_no_task_held_out_score():
 
 def separate_of(sample, truth, *, by_task=False, permutations=100, seed=0):
     permuter = permuter_of(sample, truth, by_task=by_task)
-    return separate(sample, truth, permuter, permutations=permutations, seed=seed)
+    return separate(
+        sample, truth, permuter, permutations=permutations, tests=1, fdr=0.05, seed=seed
+    )
 
 
 def test_a_planted_direction_is_recovered_and_separates_other_episodes():
@@ -188,9 +190,20 @@ def test_the_smallest_p_values_are_drawn_for_again():
     def chance(drawn, columns):
         return np.random.default_rng(0).normal(size=(len(drawn), len(columns)))
 
-    p = p_values(chance, observed, permuter, permutations=99, refine=20)
-    assert p[0] == pytest.approx(1 / 1981)
+    p = p_values(chance, observed, permuter, permutations=99, tests=50, level=0.05)
+    assert p[0] == pytest.approx(1 / 2001)
     assert 0.3 < p[1] < 0.7
+
+
+def test_features_that_never_vary_are_no_tests():
+    rng = np.random.default_rng(8)
+    sample = sample_of(rng)
+    sample.values[:, 4] = 2.5
+    p = scored(sample, in_stretches(rng)).p
+    assert np.isnan(p).nonzero()[0].tolist() == [4]
+    ((stands, q),) = discoveries({"c": p}, 0.05).values()
+    assert not stands[4]
+    assert q[4] == 1
 
 
 def test_the_interval_of_a_score_covers_it_and_speaks_of_episodes():

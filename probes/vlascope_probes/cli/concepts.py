@@ -292,8 +292,8 @@ def _table(title: str, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
     from rich.table import Table as Drawn
 
     drawn = Drawn(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=escape(title))
-    for name in columns:
-        drawn.add_column(name.replace("_", " "), overflow="fold")
+    for i, name in enumerate(columns):
+        drawn.add_column(name.replace("_", " "), overflow="fold", no_wrap=i == 0)
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
     Console().print(drawn)

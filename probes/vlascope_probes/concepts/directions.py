@@ -56,7 +56,14 @@ def concept_direction(sample: Sample, truth: Truth, name: str, at: str, about: s
 
 
 def separate(
-    sample: Sample, truth: Truth, permuter: Permuter, *, permutations: int, seed: int
+    sample: Sample,
+    truth: Truth,
+    permuter: Permuter,
+    *,
+    permutations: int,
+    tests: int,
+    fdr: float,
+    seed: int,
 ) -> Separation:
     """Cross-validate the difference of means over episodes, then over tasks.
 
@@ -65,6 +72,8 @@ def separate(
         truth: (n,).
         permuter: of the same moments.
         permutations: draws of the null.
+        tests: how many places the correction counts.
+        fdr: the false discovery rate aimed at.
         seed: of folds, draws and resamples.
     """
     x = sample.values.astype(np.float32)
@@ -75,13 +84,22 @@ def separate(
         return _cross_validated(x, drawn, folds)[:, None]
 
     observed = _cross_validated(x, truth[None], folds)
+    p = p_values(
+        spread,
+        observed,
+        permuter,
+        permutations=permutations,
+        tests=tests,
+        level=fdr,
+        seed=seed,
+    )
     low, high = _auc_interval(along, truth, permuter.episode, seed)
     return Separation(
         auc=_auc(along, truth),
         low=low,
         high=high,
         d=_d(along, truth),
-        p=float(p_values(spread, observed, permuter, permutations=permutations, seed=seed)[0]),
+        p=float(p[0]),
         task_held_out=_in_other_tasks(sample, x, truth),
         within_task=_within_tasks(along, truth, sample.task),
     )

@@ -17,6 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 _CELLS = 4_000_000
 """Labels drawn at once."""
+_MOST_DRAWS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +65,36 @@ def p_values(
     permuter: Permuter,
     *,
     permutations: int,
-    refine: int = 20,
+    tests: int,
+    level: float,
     seed: int = 0,
 ) -> Floats:
     """One-sided permutation p-values, (columns,): (1 + as large or larger) / (1 + draws).
 
-    Columns whose p is among the smallest that so many draws can show are drawn for again, `refine`
-    times as often and from fresh draws, so that the correction for many columns has something to
-    go by. What is NaN has p = 1.
+    Columns whose p is among the smallest that so many draws can show are drawn for again, afresh,
+    often enough that the correction for `tests` of them has something to go by. What is NaN has
+    p = NaN.
+
+    Args:
+        statistic: of labels and columns; larger is more of an effect.
+        observed: the statistic under the true labels, (columns,).
+        permuter: makes labels.
+        permutations: draws for every column.
+        tests: how many tests the correction counts.
+        level: the false discovery rate aimed at.
+        seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    columns = np.arange(len(observed))
-    found = _share(statistic, observed, permuter, columns, permutations, rng)
-    again = columns[found <= 5 / (permutations + 1)]
-    if len(again) and refine > 1:
-        found[again] = _share(statistic, observed, permuter, again, permutations * refine, rng)
+    found = np.full(len(observed), np.nan)
+    columns = np.flatnonzero(~np.isnan(observed))
+    if not len(columns):
+        return found
+    found[columns] = _share(statistic, observed, permuter, columns, permutations, rng)
+    again = columns[found[columns] <= 5 / (permutations + 1)]
+    if len(again):
+        needed = min(int(np.ceil(2 * tests / (level * len(again)))), _MOST_DRAWS)
+        draws = max(permutations, needed)
+        found[again] = _share(statistic, observed, permuter, again, draws, rng)
     return found
 
 
@@ -98,7 +114,7 @@ def _share(
         drawn = statistic(permuter.draw(rng, n), columns)
         reached += (np.isnan(drawn) | (drawn >= bound)).sum(0)
         done += n
-    return np.where(np.isnan(observed[columns]), 1.0, (1 + reached) / (1 + draws))
+    return (1 + reached) / (1 + draws)
 
 
 def discoveries(
@@ -109,14 +125,24 @@ def discoveries(
     Families (concepts) are chosen by Benjamini-Hochberg over their Simes p-values, tests within a
     chosen family by Benjamini-Hochberg at level * chosen / all: on average over the chosen
     families the share of false discoveries is at most `level` (Benjamini & Bogomolov, Journal of
-    the Royal Statistical Society B 76, 2014). q is within the family.
+    the Royal Statistical Society B 76, 2014). q is within the family; what has no p (a feature
+    that never varies) is no test.
     """
     names = list(families)
     if not names:
         return {}
-    q = {n: multipletests(np.asarray(families[n]), method="fdr_bh")[1] for n in names}
+    q = {n: _adjusted(np.asarray(families[n])) for n in names}
     simes = [float(q[n].min()) for n in names]  # the smallest BH-adjusted p is Simes' p
     chosen, *_ = multipletests(simes, alpha=level, method="fdr_bh")
     share = level * chosen.sum() / len(names)
     stands = dict(zip(names, chosen, strict=True))
     return {n: ((q[n] <= share) & bool(stands[n]), q[n]) for n in names}
+
+
+def _adjusted(p: Floats) -> Floats:
+    """Benjamini-Hochberg q-values of the tests there are, 1 for the others."""
+    known = ~np.isnan(p)
+    q = np.ones(len(p))
+    if known.any():
+        q[known] = multipletests(p[known], method="fdr_bh")[1]
+    return q

@@ -70,7 +70,7 @@ def overview(
         places: see `places_of`.
         where: which episodes and calls; the tokens are those of the places.
         concepts: only these, which must be usable; none for every usable one.
-        permutations: draws of the null; the smallest p-values get twenty times as many.
+        permutations: draws of the null; the smallest p-values get as many as the correction needs.
         fdr: false discovery rate, over the places of each concept and over concepts.
         seed: of draws and resamples.
         say: told of every place.
@@ -86,7 +86,7 @@ def overview(
         refuse_unusable(labels, concepts)
         left_out |= {n: s.verdict for n, s in labels.standing.items() if s.verdict != "usable"}
         for name in labels.usable:
-            found = _separation(sample, labels, name, permutations, seed)
+            found = _separation(sample, labels, name, permutations, len(places), fdr, seed)
             if found is not None:
                 judged.setdefault(name, {})[place] = (found, labels)
         say(f"{place[0]} {place[1] or 'all tokens'}: {len(labels.usable)} concepts")
@@ -157,7 +157,13 @@ def _labelled(
 
 
 def _separation(
-    sample: Sample, labels: Labels, name: str, permutations: int, seed: int
+    sample: Sample,
+    labels: Labels,
+    name: str,
+    permutations: int,
+    tests: int,
+    fdr: float,
+    seed: int,
 ) -> Separation | None:
     """None where too few episodes can say anything."""
     keep, truth = sample.truth(labels.labelled[name].truth)
@@ -165,7 +171,9 @@ def _separation(
     if len(np.unique(mine.episode)) < 2 or truth.all() or not truth.any():
         return None
     permuter = permuter_of(mine, truth, by_task=labels.standing[name].by_task)
-    found = separate(mine, truth, permuter, permutations=permutations, seed=seed)
+    found = separate(
+        mine, truth, permuter, permutations=permutations, tests=tests, fdr=fdr, seed=seed
+    )
     return None if np.isnan(found.auc) else found
 
 

@@ -76,7 +76,7 @@ def score_features(
         where: which rows; by default the tokens and calls the encoder was made for.
         concepts: only these, which must be usable; none for every usable one.
         top: features kept per concept.
-        permutations: draws of the null; the smallest p-values get twenty times as many.
+        permutations: draws of the null; the smallest p-values get as many as the correction needs.
         fdr: false discovery rate.
         seed: of draws and resamples.
         max_bytes: memory for features.
@@ -95,7 +95,15 @@ def score_features(
     for block in blocks:
         sample = read_sample(store, point, where, encoder=encoder, features=block)
         for name in labels.usable:
-            one = contrasted(sample, labels, name, permutations=permutations, seed=seed)
+            one = contrasted(
+                sample,
+                labels,
+                name,
+                permutations=permutations,
+                tests=encoder.features,
+                fdr=fdr,
+                seed=seed,
+            )
             tested[name].append(one)
     whole = {name: Contrasted.joined(parts) for name, parts in tested.items()}
     found = discoveries({name: t.p for name, t in whole.items()}, fdr)
@@ -116,9 +124,16 @@ def score_features(
 
 
 def contrasted(
-    sample: Sample, labels: Labels, concept: str, *, permutations: int, seed: int
+    sample: Sample,
+    labels: Labels,
+    concept: str,
+    *,
+    permutations: int,
+    tests: int,
+    fdr: float,
+    seed: int,
 ) -> Contrasted:
-    """One concept against the features of a sample."""
+    """One concept against the features of a sample; p is NaN for those that never vary."""
     keep, truth = sample.truth(labels.labelled[concept].truth)
     mine = sample.rows(keep)
     fired = mine.fired
@@ -141,6 +156,7 @@ def contrasted(
         ).d
 
     observed = d_of(truth[None], np.arange(x.shape[1]))[0]
+    observed = np.where(x.any(0), observed, np.nan)
     permuter = permuter_of(mine, truth, by_task=labels.standing[concept].by_task)
     rate = np.zeros(x.shape[1]) if fired is None else fired.mean(0, dtype=np.float64)
     return Contrasted(
@@ -148,7 +164,15 @@ def contrasted(
         freq=overall.freq[0],
         rate=rate,
         score=np.nan_to_num(overall.score[0]),
-        p=p_values(d_of, observed, permuter, permutations=permutations, seed=seed),
+        p=p_values(
+            d_of,
+            observed,
+            permuter,
+            permutations=permutations,
+            tests=tests,
+            level=fdr,
+            seed=seed,
+        ),
         task_held_out=without_each(Sums.of(mine.values, truth, fired, mine.task)),
         within_task=_within_task(mine, truth),
     )
@@ -260,7 +284,7 @@ def _record(
                 low=intervals[f][0],
                 high=intervals[f][1],
                 level=level_of(float(tested.d[f])),
-                p=float(tested.p[f]),
+                p=float(np.nan_to_num(tested.p[f], nan=1.0)),
                 q=float(q[f]),
                 stands=bool(stands[f]),
                 task_held_out=known(tested.task_held_out[f]),
