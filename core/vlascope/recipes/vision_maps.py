@@ -139,14 +139,14 @@ def _place(
         **hidden,
         "range": [0, grid],
         "domain": across,
-        "anchor": f"y{number}",
+        "anchor": f"y{axis}",
     }
     layout[f"yaxis{axis}"] = {
         **hidden,
         "range": [0, grid],
         "domain": [1 - (row[0] + 1) * height + 0.01, top],
-        "anchor": f"x{number}",
-        "scaleanchor": f"x{number}",
+        "anchor": f"x{axis}",
+        "scaleanchor": f"x{axis}",
         "constrain": "domain",
     }
     layout["annotations"].append(
