@@ -74,7 +74,7 @@ def test_every_condition_stands_beside_its_controls(tmp_path):
         "self": set(),
     }
     for condition, roles in expected.items():
-        for pathway in ("vlm", "expert"):
+        for pathway in ("vlm_and_expert",) if condition == "self" else ("vlm", "expert"):
             assert set(laid_out.controls(f"inj_{condition}_{pathway}")) == roles
 
 
@@ -130,13 +130,12 @@ def test_it_suggests_every_pathway_that_a_prompt_can_change():
     assert Injection.suggested([Pathway("vision", 2, 8)])["pathways"] == ["vision"]
 
 
-def test_the_default_is_no_larger_than_the_demo():
-    """12 tasks at 3 seeds, as in the shipped demo study, whose 645 episodes take minutes."""
-    plain, cells = 12 * 5, 12 * 3
-    arms = 2 + 1  # no prompt, another task's prompt, the source recorded once more
-    injected = 3 * 2 * 2  # three conditions into two pathways, each with a random direction
-    first_seed = 2 + 2  # hooked with and without a prompt, a run into itself by pathway
-    assert plain + cells * (arms + injected) + 12 * first_seed <= 648
+def test_the_default_is_no_larger_than_the_demo(tmp_path):
+    """The shipped demo plays 645 episodes of 12 tasks at 5 seeds; here there are 6 tasks."""
+    defaults = Injection.suggested([Pathway("vlm", 4, 128), Pathway("expert", 2, 16)])
+    recipe = {"kind": "injection", **defaults}
+    laid_out = design(loaded(tmp_path, recipe, tasks=["*"], seeds="0-4"))
+    assert sum(len(group.plans) for group in laid_out.groups) <= 330
 
 
 @pytest.fixture(scope="module")

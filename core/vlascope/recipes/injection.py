@@ -110,7 +110,8 @@ class Injection(Recipe):
         )
         arms = grid.plain(self._played)
         for condition in self._played:
-            arms |= dict(grid.condition(condition, whole))
+            into = (_every(whole),) if condition == "self" else whole
+            arms |= dict(grid.condition(condition, into))
         if details:
             arms |= dict(grid.condition(self._detailed, details))
         arms |= dict(grid.switched(step) for step in self._switch_steps(scope))
@@ -224,6 +225,12 @@ class Injection(Recipe):
                 finding = Finding(question=question, metric="displacement", arms=asked)
                 return {f"{name}_displacement": finding}
         return {}
+
+
+def _every(places: tuple[Place, ...]) -> Place:
+    """All pathways at once."""
+    label = " and ".join(place.label for place in places)
+    return Place(label, tuple(glob for place in places for glob in place.at))
 
 
 def _subspace_places(name: str, choice: SubspaceChoice) -> list[Place]:

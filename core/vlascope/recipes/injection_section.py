@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlascope.recipes.injection_angles import angle_table
 from vlascope.recipes.injection_published import published
 from vlascope.recipes.injection_tables import (
     main_table,
@@ -33,11 +34,16 @@ def injection_section(recipe: Injection, reading: Reading) -> Section:
         [verdict_of(reading.measuring, reading.policy, arm) for arm in arms], recipe.alpha
     )
     plays = [v for v in verdicts if v.value.n]
-    analyses = [r for n, r in reading.analyses.items() if n.startswith(f"{reading.name}_subspaces")]
+    spaces = {
+        n: r for n, r in reading.analyses.items() if n.startswith(f"{reading.name}_subspaces")
+    }
+    analyses = list(spaces.values())
+    angles, without = angle_table(spaces)
     blocks: list[Block] = [main_table(recipe, reading, arms), verdict_table(plays)]
     shares = share_table(reading, arms)
     blocks += [shares] if shares.rows else []
     blocks += [block for result in analyses for block in result.blocks]
+    blocks += [angles] if angles is not None else []
     blocks += [ratio_table(reading, arms), published(), Prose(text=_READING)]
     return Section(
         name=reading.name,
@@ -50,7 +56,7 @@ def injection_section(recipe: Injection, reading: Reading) -> Section:
             *(s for result in analyses for s in result.sentences),
         ),
         blocks=tuple(blocks),
-        unresolved=(*_unresolved(verdicts, plays), *(u for r in analyses for u in r.unresolved)),
+        unresolved=(*_unresolved(verdicts, plays), *without),
     )
 
 
