@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_analyses", "register_commands", "register_recipes"]
+__all__ = ["register_analyses", "register_commands", "register_interventions", "register_recipes"]
 
 
 @hookimpl
@@ -24,6 +24,16 @@ def register_analyses(register: Register) -> None:
         "value_vectors",
         "vlascope_probes.value_vectors.analysis:ValueVectors",
         summary="FFN neurons by the words they write, and edits that hold them",
+    )
+
+
+@hookimpl
+def register_interventions(register: Register) -> None:
+    """Name the edits made of what probes read."""
+    register(
+        "erase",
+        "vlascope_probes.linear.erasing:Erase",
+        summary="hold a subspace at its mean, so that nothing linear is read from it",
     )
 
 

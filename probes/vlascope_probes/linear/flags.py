@@ -31,14 +31,14 @@ def _flags(score: ProbeScore, first: set[str]) -> list[str]:
             )
         else:
             found.append(
-                "perfect at the first layer probed: it comes in from outside this pathway (or is a "
-                "function of what does), and says nothing of what the pathway computes"
+                "perfect at the first layer probed: it comes in from outside this pathway or is "
+                "there before that layer, and says nothing of what later ones compute"
             )
     above = value - score.chance
     if score.raw_state is not None and above > 0 and score.raw_state >= value - 0.02:
         found.append("no better than the raw state alone")
-    if score.p > 0.05 and above > 0.02:
-        found.append(f"control tasks do as well (p = {score.p:.2g} of {score.controls})")
+    if value <= score.control_best and above > 0.02:
+        found.append(f"a control task does as well (p = {score.p:.2g}, {score.controls} controls)")
     if score.held_out_tasks is not None and score.held_out_tasks < score.chance + 0.25 * above:
         found.append("does not carry over to tasks it was not fitted on")
     return found

@@ -2,9 +2,9 @@
 
 The span of the columns of cov(x, y) is removed: every covariance between what remains and y is
 then zero, so that no linear probe does better than the mean (the guarantee behind LEACE, Belrose
-et al. 2023, arXiv 2306.03819; here as an orthogonal projection, which `project_out` can do inside
-the policy). Where a re-probe still beats its controls, the directions it reads are removed too, as
-iterated null-space projection does (Ravfogel et al. 2020, arXiv 2004.07667).
+et al. 2023, arXiv 2306.03819; here as an orthogonal projection around the mean, which the edit
+`erase` does inside the policy). Where a re-probe still finds something, the directions it reads
+are removed too, as iterated null-space projection does (Ravfogel et al. 2020, arXiv 2004.07667).
 """
 
 from __future__ import annotations
@@ -67,11 +67,13 @@ class Span:
         directions: by column (a label, or the number itself) its `pattern`, cov(x, y), along which
             activations differ where the target does, and its `weights`, which the probe reads.
         subspace: what is removed; `random` one of equal dimension.
+        mean: of the activations, (width,).
     """
 
     directions: tuple[Direction, ...]
     subspace: Subspace
     random: Subspace
+    mean: Floats
     removal: Removal
 
 
@@ -144,6 +146,7 @@ def span_of(
             found_by={"engine": "random", "seed": options.seed},
             variance_captured=removal.random_variance,
         ),
+        statistics.total.x / statistics.total.n + statistics.shift,
         removal,
     )
 
@@ -171,7 +174,9 @@ def _gathered(statistics: Statistics, place: str, name: str, most: int) -> tuple
     """An orthonormal basis (r, d), and in how many rounds it came about."""
     width = len(statistics.total.x)
     limit = min(most, width - 1)
-    basis = _span(statistics.total.covariance_xy.T)[:limit]
+    shared = statistics.total.covariance_xy.T
+    spread = float(np.trace(statistics.total.covariance_xx)) ** 0.5
+    basis = _span(shared[np.linalg.norm(shared, axis=1) > 1e-6 * spread])[:limit]
     if not len(basis):
         raise UnusableActivations(f"{name} and the activations of {place} do not covary at all")
     rounds = 1
@@ -186,10 +191,12 @@ def _gathered(statistics: Statistics, place: str, name: str, most: int) -> tuple
 
 def _span(rows: Floats) -> Floats:
     """Orthonormal rows that span the rows given, the strongest first."""
+    if not len(rows):
+        return rows
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled = rows / np.where(norms > 0, norms, 1)
     _, singular, basis = np.linalg.svd(scaled, full_matrices=False)
-    return basis[singular > 1e-6] if singular[0] > 0 else basis[:0]
+    return basis[singular > 1e-6]
 
 
 def _mean_score(statistics: Statistics) -> float:

@@ -1,0 +1,1 @@
+"""Study recipes of the probes package."""
