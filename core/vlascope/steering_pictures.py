@@ -95,10 +95,14 @@ def write_video(path: Path, run_dir: Path, takes: Mapping[str, Take]) -> None:
 def _decoded(path: Path) -> tuple[list[Image], float]:
     import av
 
-    with av.open(str(path)) as container:
+    container = av.open(str(path))
+    try:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or 20)
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)], rate
+        frames = [np.asarray(f.to_ndarray(format="rgb24")) for f in container.decode(stream)]
+    finally:
+        container.close()
+    return frames, rate
 
 
 def _labelled(image: Image, text: str, colour: str) -> Image:
@@ -162,4 +166,4 @@ def _smooth(series: Floats, hz: float) -> Floats:
     """A running mean over a tenth of a second."""
     n = max(1, round(hz / 10))
     padded = np.concatenate([np.repeat(series[:1], n - 1), series])
-    return np.convolve(padded, np.ones(n) / n, mode="valid")
+    return np.asarray(np.convolve(padded, np.ones(n) / n, mode="valid"), np.float64)

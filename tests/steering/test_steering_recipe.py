@@ -14,7 +14,7 @@ from vlascope import load
 from vlascope.directions import Direction, load_directions, save_directions
 from vlascope.errors import StudyFileError
 from vlascope.interventions import RandomDirection
-from vlascope.recipes.steering_section import rank_p
+from vlascope.recipes.steering_view import rank_p
 from vlascope.report import collect
 from vlascope.rollout.ledger import read_episodes
 from vlascope.study.execution import run_study

@@ -60,11 +60,11 @@ def steer(
 
     Examples:
 
-        vlascope steer --policy tinyvla:bundled --benchmark metaworld --task door-open
-        --direction directions.safetensors#expert.2.resid_post --strength -0.5 --out slow
+        vlascope steer --policy toy:bundled --benchmark toy --task shared/red
+        --direction colours.safetensors#green --tokens soft_prompt --strength 1 --out steered
 
-        vlascope steer --policy tinyvla:bundled --benchmark metaworld --task door-open
-        --direction directions.safetensors#expert.2.resid_post --hold speed=0.1 --out held
+        vlascope steer --policy toy:bundled --benchmark toy --task shared/red
+        --direction colours.safetensors#green --hold speed=0.4 --out held --no-video
     """
     from vlascope.loading import load
     from vlascope.rollout import BenchmarkSpec
