@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects
 import pytest
 from scipy.stats import binom
 
@@ -96,6 +97,7 @@ def test_without_colour_the_toy_policy_is_lost_and_in_dim_light_it_is_not(chapte
 
 def test_the_heat_map_lies_over_what_the_camera_shows(chapter):
     (figure,) = [b for b in chapter.blocks if b.type == "figure"]
+    plotly.graph_objects.Figure(figure.plotly)  # refuses what plotly does not know
     success, moved = figure.plotly["data"]
     lost = np.array(success["z"], float)[::-1]
     assert (np.unravel_index(lost.argmin(), lost.shape)) == (1, 2)
@@ -122,6 +124,15 @@ def test_every_arm_leaves_a_receipt_and_what_cannot_be_resolved_is_said(chapter)
         assert delivered == altered
         assert delivered.split(" of ")[0] == delivered.split(" of ")[1]
     assert any("15 of 16 arms" in s and "n = 11 pairs" in s for s in chapter.unresolved)
+
+
+def test_too_few_pairs_for_any_cell_to_be_found_is_said(played):
+    manifest, episodes, _ = read_run(played)
+    kept = manifest.study.seeds[:6]
+    study = manifest.study.model_copy(update={"seeds": kept})
+    (few,) = chapters(played, Measuring(design(expanded(study)), episodes))
+    assert not [s for s in few.sentences if "cell_" in s]
+    assert any("n = 6 pairs each" in s and "10 pairs would do" in s for s in few.unresolved)
 
 
 def test_the_chapter_is_written_into_the_report(played):

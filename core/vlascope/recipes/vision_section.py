@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def vision_section(recipe: Vision, reading: Reading) -> Section:
     sentences: list[str] = []
     unresolved: list[str] = []
     for family, title in zip(judged, ("perturbation", "covered cell"), strict=True):
-        found, open_ = _said(family, title, chapter.baseline)
+        found, open_ = _said(family, title, chapter.baseline, recipe.alpha)
         sentences += found
         unresolved += open_
     blocks: list[Block] = [
@@ -172,7 +173,9 @@ def _receipts(chapter: _Chapter, variations: Sequence[Variation]) -> Block:
     return receipt_table(found)
 
 
-def _said(family: Sequence[Judged], what: str, baseline: str) -> tuple[list[str], list[str]]:
+def _said(
+    family: Sequence[Judged], what: str, baseline: str, alpha: float
+) -> tuple[list[str], list[str]]:
     """Effects found, the strongest first, and one sentence per measure on all the others."""
     found: list[str] = []
     open_: list[str] = []
@@ -191,7 +194,19 @@ def _said(family: Sequence[Judged], what: str, baseline: str) -> tuple[list[str]
         rest = {arm: e for arm, e in effects.items() if not e.found}
         if rest:
             open_.append(_limits(rest, len(family), what, measure, against, unit))
-    return found, open_
+    return found, open_ + _too_few(family, what, alpha)
+
+
+def _too_few(family: Sequence[Judged], what: str, alpha: float) -> list[str]:
+    """Whether a change in every single pair would survive the adjustment: m 2^(1 - n) <= alpha."""
+    n = max(j.success.comparison.difference.n for j in family)
+    if n == 0 or len(family) * 0.5 ** (n - 1) <= alpha:
+        return []
+    needed = math.ceil(1 + math.log2(len(family) / alpha))
+    return [
+        f"With {len(family)} arms with a {what} and n = {n} pairs each, not even a change in every "
+        f"pair survives the adjustment; {needed} pairs would do."
+    ]
 
 
 def _limits(
