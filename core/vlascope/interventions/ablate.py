@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Self
+from fnmatch import fnmatchcase
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import PrivateAttr
@@ -88,18 +89,25 @@ class MeanAblate(Intervention):
 class ResampleAblate(Intervention):
     """Replace by the activation of another, randomly drawn episode at the same coordinate.
 
+    An episode of the same task and seed is no other one, whatever its arm.
+
     Attributes:
         source: episodes to draw from.
         seed: decides the draw together with the episode's name, so that every call of an
             episode's chunk sees the same donor.
+        donors: globs of the episodes to draw from (None: all the source holds).
+        late: where every other episode was over by then, `refuse`, or take one's `last` moment.
     """
 
     kind: ClassVar[str] = "resample_ablate"
     source: SourceField
     seed: int = 0
+    donors: tuple[str, ...] | None = None
+    late: Literal["refuse", "last"] = "refuse"
     _donors: dict[HookPoint, dict[tuple[int, int, int], list[str]]] = PrivateAttr(
         default_factory=dict
     )
+    _last: dict[HookPoint, dict[tuple[str, int], Moment]] = PrivateAttr(default_factory=dict)
 
     def edit(self, activation: Tensor, firing: Firing) -> Tensor:
         """Each row's donor at the same step, chunk and call."""
@@ -108,12 +116,13 @@ class ResampleAblate(Intervention):
 
     def _drawn(self, point: HookPoint, moment: Moment, row: Tensor) -> Tensor:
         recorded = self._recorded(point).get((moment.step, moment.chunk, moment.call), ())
-        donors = [episode for episode in recorded if episode != moment.episode]
-        if not donors:
-            raise MisalignedActivations(f"no other episode was recorded at {point}, {moment}")
+        others = [episode for episode in recorded if _cell(episode) != _cell(moment.episode)]
         text = f"{self.seed}/{moment.episode}/{moment.chunk}"
         draw = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-        donor = replace(moment, episode=donors[draw % len(donors)])
+        if others:
+            donor = replace(moment, episode=others[draw % len(others)])
+        else:
+            donor = self._over(point, moment, draw)
         value = self.source.lookup(point, donor)
         assert value is not None  # it is among the recorded moments
         if value.shape != row.shape:
@@ -127,6 +136,29 @@ class ResampleAblate(Intervention):
         if point not in self._donors:
             donors: dict[tuple[int, int, int], list[str]] = {}
             for m in sorted(self.source.moments(point), key=lambda m: m.episode):
-                donors.setdefault((m.step, m.chunk, m.call), []).append(m.episode)
+                if self.donors is None or any(fnmatchcase(m.episode, g) for g in self.donors):
+                    donors.setdefault((m.step, m.chunk, m.call), []).append(m.episode)
             self._donors[point] = donors
         return self._donors[point]
+
+    def _over(self, point: HookPoint, moment: Moment, draw: int) -> Moment:
+        """The last moment, at this call, of an episode that was over before this one."""
+        if point not in self._last:
+            self._last[point] = {
+                (episode, call): Moment(episode, step, chunk, call)
+                for (step, chunk, call), episodes in sorted(self._recorded(point).items())
+                for episode in episodes
+            }
+        last = [
+            found
+            for (episode, call), found in sorted(self._last[point].items())
+            if _cell(episode) != _cell(moment.episode) and call == moment.call
+        ]
+        if not last or self.late == "refuse":
+            raise MisalignedActivations(f"no other episode was recorded at {point}, {moment}")
+        return last[draw % len(last)]
+
+
+def _cell(episode: str) -> str:
+    """What episodes of different arms share: `task/seed` of `arm/task/seed`."""
+    return episode.partition("/")[2] or episode

@@ -1,0 +1,37 @@
+"""What taking something away did: no effect, some, destruction, or not to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from vlascope.counterfactuals.sensitivity import adjusted, told_apart
+from vlascope.statistics import Comparison
+
+__all__ = ["DESTRUCTION", "Verdict", "verdicts"]
+
+Verdict = Literal["zero", "changed", "destroyed", "unresolved"]
+
+DESTRUCTION: Final = -0.5
+"""A difference of success below this is destruction (arXiv 2603.19233: < -50 percentage points)."""
+
+
+def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[Verdict]:
+    """Judge one family of arms, each against the paired baseline.
+
+    `changed` and `destroyed` need an adjusted (Holm) p of at most `alpha` and an interval without
+    zero. `zero` needs |difference| below the smallest difference that n pairs would have shown,
+    and not to be told apart; everything else is `unresolved`.
+    """
+    ps = adjusted([c.p for c in comparisons])
+    return [_verdict(c, p, alpha) for c, p in zip(comparisons, ps, strict=True)]
+
+
+def _verdict(found: Comparison, p: float | None, alpha: float) -> Verdict:
+    value = found.difference.value
+    if value is None:
+        return "unresolved"
+    if told_apart(found.difference, p, alpha):
+        return "destroyed" if value < DESTRUCTION else "changed"
+    small = found.detectable is not None and abs(value) < found.detectable
+    return "zero" if small else "unresolved"
