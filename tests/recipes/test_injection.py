@@ -8,7 +8,8 @@ import yaml
 from scipy.stats import binom
 
 from vlascope.benchmark import Task
-from vlascope.errors import StudyFileError
+from vlascope.directions import Subspace, save_directions
+from vlascope.errors import IncompatibleError, StudyFileError, UnusableActivations
 from vlascope.hooks import Pathway
 from vlascope.recipes.injection import Injection
 from vlascope.recipes.injection_verdicts import DECIDING, Verdict, adjusted, verdict
@@ -120,6 +121,18 @@ def test_details_split_one_condition_by_depth_layer_site_span_window_and_subspac
 def test_what_cannot_be_played_is_refused_before_any_rollout(tmp_path, changes, study, said):
     with pytest.raises(StudyFileError, match=said):
         loaded(tmp_path, options(**changes), **study)
+
+
+def test_subspaces_as_wide_as_the_policy_are_refused_before_any_rollout(tmp_path):
+    wide = options(subspaces=[{"at": POINT, "dimensions": [128]}])
+    with pytest.raises(UnusableActivations, match="k=128' is to have 128 of 128"):
+        run_study(loaded(tmp_path, wide), tmp_path / "run", progress=False)
+    file = tmp_path / "found.safetensors"
+    save_directions(file, [Subspace("narrow", POINT, np.eye(64, dtype=np.float32)[:2])])
+    held = options(subspaces=[{"at": POINT, "basis": {"file": str(file), "name": "narrow"}}])
+    with pytest.raises(IncompatibleError, match="64 wide"):
+        run_study(loaded(tmp_path, held), tmp_path / "other", progress=False)
+    assert not list(tmp_path.rglob("episodes.jsonl"))
 
 
 def test_it_suggests_every_pathway_that_a_prompt_can_change():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from vlascope.subspaces import (
     separability,
     share_held,
 )
+
+if TYPE_CHECKING:
+    from vlascope.adapter import AdapterInfo
 
 __all__ = ["DifferenceSubspaces"]
 
@@ -55,13 +58,19 @@ class DifferenceSubspaces(Analysis):
         """The hook point, in every arm read."""
         return dict.fromkeys(self.arms, (self.at,))
 
+    def check(self, info: AdapterInfo) -> None:
+        """Every dimension is above 0 and below the width."""
+        point = HookPoint.parse(self.at)
+        width = info.pathway(point.pathway).width_at(point.site, point.layer)
+        if width is None:
+            return
+        for k in self.dimensions:
+            refuse_dimension(f"{self.at} k={k}", k, width)
+
     def run(self, context: AnalysisContext) -> AnalysisResult:
         """Find them, save them, and set each beside random ones."""
         point = HookPoint.parse(self.at)
-        width = context.adapter.info.pathway(point.pathway).width_at(point.site, point.layer)
-        if width is not None:
-            for k in self.dimensions:
-                refuse_dimension(f"{self.at} k={k}", k, width)
+        self.check(context.adapter.info)
         pairs = self._pairs(context)
         store = context.store()
 

@@ -14,7 +14,7 @@ from vlascope.sections import Block
 from vlascope.store import Where
 
 if TYPE_CHECKING:
-    from vlascope.adapter import VLAAdapter
+    from vlascope.adapter import AdapterInfo, VLAAdapter
     from vlascope.records import EpisodeRecord
     from vlascope.store import ActivationStore
     from vlascope.study.schema import Study
@@ -103,6 +103,13 @@ class Analysis(BaseModel, ABC):
     def recordings(self) -> dict[str, tuple[str, ...]]:
         """Hook-point globs to be recorded, by arm; depth thirds may be named."""
         return {}
+
+    def check(self, info: AdapterInfo) -> None:
+        """Refuse, before anything is played, a policy on which this cannot be done.
+
+        Raises:
+            VlascopeError: saying what does not fit.
+        """
 
     @abstractmethod
     def run(self, context: AnalysisContext) -> AnalysisResult:

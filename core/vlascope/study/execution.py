@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
 
 from vlascope.errors import DiskFull, EditMisfired, EditUnavailable, UnknownName, VlascopeError
 from vlascope.interventions import parse_intervention
 from vlascope.loading import load
-from vlascope.recording import RecordSpec
+from vlascope.recording import ActivationCache, RecordSpec
 from vlascope.records import EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
 from vlascope.study.analysing import Analysing
-from vlascope.study.controls import source_of
 from vlascope.study.design import Design, design
 from vlascope.study.editing import bind, expanded_for, found
 from vlascope.study.expansion import analysis_of, expanded
@@ -191,6 +190,9 @@ class _Playing:
         """Arm by arm in order, each analysis before the first arm that asks for it."""
         study, adapter = self.laid_out.study, self.executor.adapter
         groups = self._placed()
+        for name in study.analyses:
+            if set(analysis_of(study, name).arms) <= {g.arm for g in groups}:
+                analysis_of(study, name).check(adapter.info)
         analysing = Analysing(study, self.policy, adapter, self.executor.run_dir, self.say)
         for group in groups:
             for name in analyses_of(group.definition.interventions):
@@ -228,8 +230,7 @@ class _Playing:
             if edit["kind"] == FROM_ANALYSIS:
                 continue
             points = self.executor.adapter.match(edit["at"])
-            if source_of(edit) is None:
-                parse_intervention(edit).check(self.executor.adapter.info, points)
+            parse_intervention(_without_source(edit)).check(self.executor.adapter.info, points)
             found.append([str(p) for p in points])
         return found
 
@@ -261,6 +262,16 @@ class _Playing:
         keep_outcome(self.part, self.policy, name, outcome)
         if outcome.status in ("failed", "skipped") and not name.startswith("analysis:"):
             self.say(f"{self.policy}, arm {name}: {outcome.status}: {outcome.error}")
+
+
+def _without_source(edit: Mapping[str, Any]) -> dict[str, Any]:
+    """The edit with nothing recorded yet, to be asked whether it suits the policy."""
+    found = dict(edit)
+    if isinstance(edit.get("source"), Mapping) and "arm" in edit["source"]:
+        found["source"] = ActivationCache({})
+    if isinstance(edit.get("like"), Mapping):
+        found["like"] = _without_source(edit["like"])
+    return found
 
 
 def _recording_what_is_there(group: WorkGroup, adapter: VLAAdapter) -> WorkGroup:
