@@ -150,7 +150,7 @@ def _loop_table(view: View) -> Table:
         episodes = view.episodes(arm)
         if not episodes:
             continue
-        off = {e.cell: off_target(view, e, hold.target) for e in episodes}
+        off = {e.cell: off_target(view, hold.target, e) for e in episodes}
         rows.append(
             (
                 f"`{arm}`",

@@ -116,7 +116,7 @@ def success(episode: Played) -> float | None:
     return None if episode.record.success is None else float(episode.record.success)
 
 
-def off_target(view: View, episode: Played, target: float) -> float | None:
+def off_target(view: View, target: float, episode: Played) -> float | None:
     """Mean distance of the held quantity from its set point over an episode's steps."""
     if episode.hand is None:
         return None

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from vlascope.recipes.steering_view import View, mean_of, nearest, paired, success, unit_of
+from functools import partial
+
+from vlascope.recipes.steering_view import (
+    View,
+    dx_ratio,
+    mean_of,
+    nearest,
+    off_target,
+    paired,
+    success,
+    unit_of,
+)
 from vlascope.statistics import Estimate, rate
 
 __all__ = ["sentences", "unresolved"]
@@ -18,10 +29,24 @@ def sentences(view: View) -> list[str]:
         assert hold is not None
         kept = rate([e.record.success for e in view.episodes(steered.arm)])
         measured = mean_of(view.values(steered.arm, view.hand(view.quantity)))
+        plain = mean_of(view.values(view.baseline, view.hand(view.quantity)))
         lines.append(
             f"Closed loop at {steered.at}, {hold.quantity} to be held at {hold.target:g} "
-            f"{unit_of(view)}: mean {_say(measured, unit_of(view))}, success {_share(kept)}."
+            f"{unit_of(view)}: mean {_say(measured, unit_of(view))} "
+            f"(unsteered {_number(plain.value)}), ||dx||/||x|| {_number(dx_ratio(view.episodes(steered.arm)))}, success {_share(kept)}."
         )
+        if hold.quantity == view.quantity:
+            nearer = paired(
+                view,
+                steered.arm,
+                view.baseline,
+                partial(off_target, view, hold.target),
+                binary=False,
+            )
+            lines.append(
+                f"Mean distance from the set point, loop minus unsteered: "
+                f"{_say(nearer.difference, unit_of(view))}."
+            )
         twin = nearest(view, steered, measured.value)
         if twin is not None:
             lost = rate([e.record.success for e in view.episodes(twin.arm)])
@@ -29,8 +54,9 @@ def sentences(view: View) -> list[str]:
             reached = mean_of(view.values(twin.arm, view.hand(view.quantity)))
             lines.append(
                 f"Of the fixed strengths there, {twin.strength:+g} comes nearest "
-                f"({_say(reached, unit_of(view))}), with success {_share(lost)}; loop minus fixed: "
-                f"{_say(pair.difference, 'share')}."
+                f"({_say(reached, unit_of(view))}; ||dx||/||x|| "
+                f"{_number(dx_ratio(view.episodes(twin.arm)))}), with success {_share(lost)}; "
+                f"loop minus fixed: {_say(pair.difference, 'share')}."
             )
     for steered in view.steered:
         random = f"{steered.arm}.random_direction"
@@ -51,6 +77,8 @@ def unresolved(view: View) -> tuple[str, ...]:
     lines = [
         f"{view.recipe.randoms} random direction(s) per strength: no effect can be told from "
         f"theirs at p < {1 / (1 + view.recipe.randoms):.2g}, however many episodes there are.",
+        "A loop whose quantity is near its set point anyway hardly acts, which keeps success too: "
+        "its ||dx||/||x|| and the distance from the set point say how much it did.",
         "Episodes end at success, so that means over an episode also change with its length.",
     ]
     if view.recipe.prompting is None:
@@ -82,3 +110,7 @@ def _share(estimate: Estimate, *, signed: bool = False) -> str:
     )
     unit = " points" if signed else "%"
     return f"{100 * estimate.value:{sign}.0f}{unit}{interval}, n = {estimate.n}"
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2g}"
