@@ -185,3 +185,6 @@ def test_outcomes_that_are_all_alike_are_refused():
     evidence = {n: episode(n, success=True, steps=5) for n in ("a", "b", "c")}
     with pytest.raises(UnusableActivations, match="'success' does not vary"):
         chosen(catalogue(evidence), ["success"])
+    usable, skipped = chosen(catalogue(evidence), None)
+    assert {t.name for t in usable} == {"phase", "steps_to_go"}
+    assert "do all episodes end alike?" in skipped["success"]

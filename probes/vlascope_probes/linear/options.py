@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vlascope.hooks import HookPoint
 
-__all__ = ["ProbeOptions"]
+__all__ = ["USUAL", "ProbeOptions"]
+
+USUAL: Final = (
+    "action.*",
+    "gripper",
+    "hand.*",
+    "velocity.*",
+    "object.*",
+    "task",
+    "phase",
+    "steps_to_go",
+    "success",
+)
+"""What is probed for unless something else is asked for."""
 
 Globs = tuple[str, ...]
 
@@ -17,7 +30,8 @@ class ProbeOptions(BaseModel):
     """What is probed for, from which rows, and how it is judged.
 
     Attributes:
-        targets: names or globs of targets (see `vlascope_probes.linear.targets`).
+        targets: names or globs of targets (see `vlascope_probes.linear.targets`); None for
+            `USUAL`, of which those that these episodes do not offer are left out.
         tokens: globs of token spans, for all pathways or by pathway; None for every token.
         pool: how the chosen tokens of a moment become one row; `none` keeps a row per token.
         call: which call of a chunk; negative ones count from the last.
@@ -32,7 +46,7 @@ class ProbeOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    targets: Globs = ("action.*", "hand.*", "velocity.*", "object.*", "task", "phase", "success")
+    targets: Globs | None = None
     tokens: Globs | dict[str, Globs] | None = None
     pool: Literal["mean", "last", "max", "none"] = "mean"
     call: int = -1

@@ -183,7 +183,7 @@ def values_at(
     order = np.argsort(episode, kind="stable")
     numbers, starts = np.unique(episode[order], return_index=True)
     for number, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
-        track = target.tracks.get(episodes[number])
+        track = target.tracks.get(episodes[int(number)])
         if track is not None:
             rows = rows[step[rows] < len(track)]
             found[rows] = track[step[rows]]

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from vlascope.errors import UnusableActivations, unknown_name
 from vlascope_probes.evidence import Evidence, Floats
+from vlascope_probes.linear.options import USUAL
 
 __all__ = ["Target", "catalogue", "chosen", "present"]
 
@@ -73,9 +74,11 @@ def catalogue(
 
 
 def chosen(
-    known: Mapping[str, Target], patterns: Sequence[str]
+    known: Mapping[str, Target], patterns: Sequence[str] | None
 ) -> tuple[list[Target], dict[str, str]]:
     """The targets that names or globs stand for, and why others of them cannot be probed.
+
+    Without patterns the usual ones; those that cannot be probed are left out.
 
     Raises:
         UnknownName: a name or glob stands for no target.
@@ -83,15 +86,15 @@ def chosen(
     """
     usable: dict[str, Target] = {}
     skipped: dict[str, str] = {}
-    for pattern in patterns:
+    for pattern in USUAL if patterns is None else patterns:
         names = [name for name in known if fnmatchcase(name, pattern)]
-        if not names:
+        if not names and patterns is not None:
             raise unknown_name("probe target", pattern, known)
         for name in names:
             reason = _unusable(known[name])
             if reason is None:
                 usable[name] = known[name]
-            elif pattern == name:
+            elif pattern == name and patterns is not None:
                 raise UnusableActivations(f"probe target {name!r} {reason}")
             else:
                 skipped[name] = reason
@@ -112,6 +115,10 @@ def _unusable(target: Target) -> str | None:
     for track in tracks:
         for label in set(track.tolist()):
             held[label] = held.get(label, 0) + 1
+    if not held:
+        return (
+            "does not vary: no two values of it are open at any moment (do all episodes end alike?)"
+        )
     lasting = [label for label, episodes in held.items() if episodes >= _LEAST]
     if len(held) < 2:
         return f"does not vary: it is {next(iter(held), None)!r} in all {len(tracks)} episodes"
