@@ -67,4 +67,4 @@ class Greyscale(PictureEdit):
 
     def edit(self, picture: Image, look: Look, camera: str) -> Image:
         """Blend with the luma."""
-        return blend(picture, (picture @ _LUMA)[..., None], self.severity)
+        return blend(picture, (picture.astype(np.float64) @ _LUMA)[..., None], self.severity)

@@ -107,8 +107,8 @@ def perturbation_name(perturb: Perturb | None) -> str:
         return perturb or ""
     if is_data(perturb):
         return ""
-    if isinstance(perturb, type) or hasattr(perturb, "__qualname__"):
-        return f"{perturb.__module__}:{perturb.__qualname__}"
+    if own_name := getattr(perturb, "__qualname__", ""):
+        return f"{perturb.__module__}:{own_name}"
     return f"{type(perturb).__module__}:{perturb!r}"
 
 
