@@ -31,7 +31,6 @@ _ANALYSES: dict[str, tuple[str, str]] = {
         "differences:DifferenceSubspaces",
         "subspaces of what two tasks' runs differ in",
     ),
-    "first_looks": ("looks:FirstLooks", "what the cameras show when an episode begins"),
     "means": ("means:Means", "mean activations, as ablations"),
     "difference_of_means": ("directions:DifferenceOfMeans", "directions between two conditions"),
 }
@@ -39,7 +38,6 @@ _ANALYSES: dict[str, tuple[str, str]] = {
 _RECIPES: dict[str, tuple[str, str]] = {
     "vision": ("vision:Vision", "perturbations by severity, and a map of the picture"),
     "injection": ("injection:Injection", "one run's activations put into another, by pathway"),
-    "vision": ("vision:Vision", "perturbations by severity, and a map of the picture"),
     "steering": ("steering:Steering", "strengths, layers and a closed loop along a direction"),
     "ablation": ("ablation:Ablation", "layers, sites, times and feature sets taken away"),
     "language": ("language:Language", "counterfactual instructions by task structure"),
