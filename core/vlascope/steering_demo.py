@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 ARMS: Final[Mapping[str, str]] = {
     "before": "as it is",
     "after": "steered",
-    "random": "random direction, equal norm",
+    "random": "random direction",
 }
 
 

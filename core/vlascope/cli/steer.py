@@ -53,10 +53,11 @@ def steer(
     video: Annotated[bool, typer.Option(help="Write the mp4 (needs vlascope[video]).")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Play a task as it is, steered, and along a random direction of equal norm.
+    """Play a task as it is, steered, and along a random direction.
 
-    All three start alike (same seed). Writes result.json, strip.png and side_by_side.mp4 into the
-    folder. One episode each shows what happens; a study with the `steering` recipe says how often.
+    The random step is as long as the steered one; with --hold the same controller takes it.
+    All three start alike (same seed). Writes result.json, strip.png and side_by_side.mp4 into
+    the folder. One episode each shows what happens; a study with the `steering` recipe says how often.
 
     Examples:
 

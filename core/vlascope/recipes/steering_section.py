@@ -107,7 +107,8 @@ def _against_random(view: View) -> Table:
             )
     return Table(
         title="Against a random direction of equal norm",
-        caption="Paired by task and seed: steered minus random. p is not corrected for the number "
+        caption="Paired by task and seed: steered minus random (for a closed loop, the same "
+        "controller along a random direction). p is not corrected for the number "
         "of rows; the last column is the smallest true difference found with 80% power.",
         columns=("arm", "measure", "difference", "p", "detectable"),
         rows=tuple(rows),

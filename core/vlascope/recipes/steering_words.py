@@ -30,10 +30,11 @@ def sentences(view: View) -> list[str]:
         kept = rate([e.record.success for e in view.episodes(steered.arm)])
         measured = mean_of(view.values(steered.arm, view.hand(view.quantity)))
         plain = mean_of(view.values(view.baseline, view.hand(view.quantity)))
+        acted = _number(dx_ratio(view.episodes(steered.arm)))
         lines.append(
             f"Closed loop at {steered.at}, {hold.quantity} to be held at {hold.target:g} "
             f"{unit_of(view)}: mean {_say(measured, unit_of(view))} "
-            f"(unsteered {_number(plain.value)}), ||dx||/||x|| {_number(dx_ratio(view.episodes(steered.arm)))}, success {_share(kept)}."
+            f"(unsteered {_number(plain.value)}), ||dx||/||x|| {acted}, success {_share(kept)}."
         )
         if hold.quantity == view.quantity:
             nearer = paired(
