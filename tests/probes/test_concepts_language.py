@@ -101,6 +101,25 @@ def test_soon_and_since_look_ahead_and_back(holds):
     assert holds("{since: {that: {holds: [drawer_*]}}}", e) == [0] * 6 + [1] * 5
 
 
+@pytest.mark.parametrize(
+    ("condition", "concept"),
+    [
+        ("drawer_open", "is_open"),
+        ("door_unlocked", "is_open"),
+        ("door_locked", "is_closed"),
+        ("multi/close-drawer", "is_closed"),
+        ("multi/press-button", "is_pressed"),
+        ("handle_down", "is_pressed"),
+    ],
+)
+def test_conditions_are_read_as_what_they_say(condition, concept):
+    e = episode(holds={condition: np.arange(11) >= 8})
+    names = ["is_open", "is_closed", "is_pressed"]
+    labels = label(load_vocabulary().among(names), [e])
+    found = {n: labels.labelled[n].truth.get("e", np.zeros(11)).sum() for n in names}
+    assert found == {n: 3 if n == concept else 0 for n in names}
+
+
 def test_combinations_say_what_they_say(holds):
     e = episode(hand=rising())
     high, late = "{height: {above: 0.045}}", "{time: {above: 7.5}}"

@@ -49,7 +49,7 @@ class ConceptRecipe(Recipe):
     concepts: tuple[str, ...] = ()
     encoder: str | None = None
     top: Annotated[int, Field(ge=1)] = 10
-    per_group: Annotated[int, Field(ge=1)] = 3
+    per_group: Annotated[int, Field(ge=1)] = 2
     strengths: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.5,)
     seeds: Annotated[int, Field(ge=1)] | None = 3
     permutations: Annotated[int, Field(ge=19)] = 200

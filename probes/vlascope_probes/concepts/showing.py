@@ -13,7 +13,7 @@ __all__ = ["best_places", "feature_table", "heat_maps", "overview_table", "stand
 
 
 def best_places(overview: Overview, pathway: str | None = None) -> list[DirectionScore]:
-    """Each concept's clearest place (of a pathway): standing before not, then by |d|."""
+    """Each concept's clearest place (of a pathway), the clearest concept first."""
     best: dict[str, DirectionScore] = {}
     for score in overview.scores:
         if pathway is not None and score.point.split(".")[0] != pathway:
@@ -24,10 +24,11 @@ def best_places(overview: Overview, pathway: str | None = None) -> list[Directio
     return sorted(best.values(), key=_clarity, reverse=True)
 
 
-def _clarity(score: DirectionScore) -> tuple[bool, float]:
-    """Rounded, so that of places that are equal the first counts."""
+def _clarity(score: DirectionScore) -> tuple[int, float]:
+    """What holds in other tasks, then what lies in one; d rounded, so that ties go in order."""
     held_out = score.task_held_out
-    return (score.stands and (held_out is None or held_out > 0.5), round(score.d, 2))
+    more_than_a_task = 1 if held_out is None else 2 * (held_out > 0.5)
+    return (more_than_a_task if score.stands else -1, round(score.d, 2))
 
 
 def overview_table(overview: Overview) -> Table:

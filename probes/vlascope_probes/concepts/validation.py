@@ -78,7 +78,7 @@ class ConceptSearch(Analysis):
     concepts: tuple[str, ...] = ()
     encoder: str | None = None
     top: Annotated[int, Field(ge=1)] = 10
-    per_group: Annotated[int, Field(ge=1)] = 3
+    per_group: Annotated[int, Field(ge=1)] = 2
     permutations: Annotated[int, Field(ge=19)] = 200
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.05
     seed: int = 0
