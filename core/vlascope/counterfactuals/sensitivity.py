@@ -123,7 +123,7 @@ def _interaction(
 def _units(by_task: Mapping[str, Sequence[float]], whole: bool) -> npt.NDArray[np.float64]:
     """One mean per task, or every episode's difference."""
     if whole:
-        return np.array([np.mean(v) for v in by_task.values()])
+        return np.array([np.mean(v) for v in by_task.values()], np.float64)
     return np.concatenate([np.asarray(v, np.float64) for v in by_task.values()])
 
 
