@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from vlascope.study.analysis import Analysis, AnalysisContext, AnalysisResult
 from vlascope_probes.evidence import Evidence, read_evidence
 from vlascope_probes.linear.fitting import features_at, fit_map
 from vlascope_probes.linear.options import ProbeOptions
-from vlascope_probes.linear.removal import Span, span_of
+from vlascope_probes.linear.removal import Removal, Span, span_of
 from vlascope_probes.linear.results import ProbeMap
 from vlascope_probes.linear.showing import best_sentences, map_blocks, removal_table
 from vlascope_probes.linear.targets import Target, catalogue
@@ -93,6 +94,7 @@ class ProbeAnalysis(Analysis):
             unresolved=(
                 "That a probe reads something says that it is there, not that the policy uses it: "
                 "rollouts with the probe's subspace taken out say that.",
+                *_outweighed(removals),
             ),
             data={
                 "map": found.table(),
@@ -146,6 +148,22 @@ class ProbeAnalysis(Analysis):
                 }
             )
         return tuple(edits)
+
+
+def _outweighed(removals: Sequence[Removal]) -> list[str]:
+    """A caveat for every group whose subspace holds much more variance than the random one."""
+    said = []
+    for group in dict.fromkeys(r.target for r in removals):
+        heavy = [r for r in removals if r.target == group and r.variance > 2 * r.random_variance]
+        if heavy:
+            most = max(heavy, key=lambda r: r.variance)
+            said.append(
+                f"The subspace of `{group}` holds {most.variance:.0%} of the variance at "
+                f"`{most.point}`, the random one {most.random_variance:.0%}: that the policy "
+                "suffers more without it may be due to the size of what is taken out and not to "
+                "its meaning; the arm along a random direction of equal norm bounds that."
+            )
+    return said
 
 
 def _items(span: Span) -> tuple[Any, ...]:

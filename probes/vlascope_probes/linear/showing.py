@@ -17,8 +17,8 @@ def map_blocks(found: ProbeMap) -> tuple[Block, ...]:
     """Everything a report shows of a map."""
     blocks: list[Block] = [heat_map(found, pathway) for pathway in _pathways(found)]
     blocks.append(score_table(found.scores))
-    if flagged := found.flagged():
-        blocks.append(Prose(text="To be wary of: " + "; ".join(flagged) + "."))
+    if wary := _wary(found):
+        blocks.append(Prose(text=wary))
     if found.skipped:
         skipped = "; ".join(f"`{name}` {why}" for name, why in found.skipped.items())
         blocks.append(Prose(text=f"Not probed: {skipped}."))
@@ -145,6 +145,18 @@ def best_sentences(found: ProbeMap) -> tuple[str, ...]:
             f"{len(found.points)} points, so this is optimistic)."
         )
     return tuple(said)
+
+
+def _wary(found: ProbeMap) -> str:
+    """Every flag's targets, each flag once."""
+    by_flag: dict[str, dict[str, None]] = {}
+    for score in found.scores:
+        for flag in score.flags:
+            by_flag.setdefault(flag.partition(" (p = ")[0], {})[score.target] = None
+    return " ".join(
+        f"Somewhere {flag}: {', '.join(f'`{t}`' for t in targets)}."
+        for flag, targets in by_flag.items()
+    )
 
 
 def _skill(s: ProbeScore) -> float:
