@@ -6,6 +6,7 @@ losses of two halves of a batch average to the loss of the whole, on one device 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,7 @@ def finish(
     counts: Float[Tensor, " f"],
     *,
     dead: Tensor | None,
-    penalties: dict[str, tuple[float, Tensor]] | None = None,
+    penalties: Mapping[str, tuple[float | Tensor, Tensor]] | None = None,
     error: Tensor | None = None,
 ) -> Step:
     """The step of a batch: its error, the penalties (weight, value), and the auxiliary loss.
@@ -86,7 +87,7 @@ def finish(
     """
     loss = batch.loss(reconstruction) if error is None else error
     parts = {"reconstruction": loss.detach()}
-    terms = dict(penalties or {})
+    terms: dict[str, tuple[float | Tensor, Tensor]] = dict(penalties or {})
     auxiliary = auxiliary_loss(sae, batch, reconstruction, dead)
     if auxiliary is not None:
         terms["auxiliary"] = (sae.config.aux_weight, auxiliary)

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
-from vlascope_sae.autoencoder import SAEConfig, SparseAutoencoder, Step
-from vlascope_sae.losses import Batch, finish, warmed_up
+from vlascope_sae.autoencoder import SAEConfig, Step
+from vlascope_sae.losses import Batch, finish
+from vlascope_sae.sparsity import PenalisedConfig, PenalisedSAE
 
 __all__ = ["Gated", "GatedConfig"]
 
 
-class GatedConfig(SAEConfig):
-    """The gated autoencoder's own settings.
-
-    Attributes:
-        sparsity_weight: of the mean sum of open gates, in the data's standard deviations.
-        sparsity_warmup: over which share of the training the penalty grows to its weight.
-    """
+class GatedConfig(PenalisedConfig):
+    """Penalised is the mean sum of open gates, in the data's standard deviations."""
 
     architecture: str = "gated"
-    sparsity_weight: float = Field(default=0.1, ge=0)
-    sparsity_warmup: float = Field(default=0.05, ge=0, le=1)
 
 
-class Gated(SparseAutoencoder):
+class Gated(PenalisedSAE):
     """`W_enc`, `b_enc` decide who fires; the same rows rescaled, with biases, say how strongly."""
 
     config_class: ClassVar[type[SAEConfig]] = GatedConfig
@@ -54,13 +47,11 @@ class Gated(SparseAutoencoder):
 
         Only the last reaches the gates through the reconstruction; it leaves the decoder alone.
         """
-        settings = cast(GatedConfig, self.config)
         batch = Batch.of(self, x, target)
         gate = self.preactivations(batch.n)
         z = self._magnitudes(gate)
         opened = gate.relu()
         through_gates = torch.addmm(self.b_dec.detach(), opened, self.W_dec.detach())
-        weight = warmed_up(settings.sparsity_weight, progress, settings.sparsity_warmup)
         return finish(
             self,
             batch,
@@ -68,7 +59,7 @@ class Gated(SparseAutoencoder):
             (z.detach() > 0).sum(0).to(z.dtype),
             dead=dead,
             penalties={
-                "sparsity": (weight, batch.size(opened)),
+                "sparsity": (self.penalty_weight(progress), batch.size(opened)),
                 "gates": (1.0, batch.loss(through_gates)),
             },
         )

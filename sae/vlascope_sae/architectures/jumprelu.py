@@ -11,32 +11,28 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from vlascope_sae.autoencoder import SAEConfig, SparseAutoencoder, Step
-from vlascope_sae.losses import Batch, finish, warmed_up
+from vlascope_sae.autoencoder import SAEConfig, Step
+from vlascope_sae.losses import Batch, finish
+from vlascope_sae.sparsity import PenalisedConfig, PenalisedSAE
 
 __all__ = ["JumpReLU", "JumpReLUConfig", "jump", "open_gates"]
 
 
-class JumpReLUConfig(SAEConfig):
-    """JumpReLU's own settings; lengths are in units of the root mean square norm of its input.
+class JumpReLUConfig(PenalisedConfig):
+    """Penalised is L0. Lengths are in units of the root mean square norm of its input.
 
     Attributes:
-        threshold: where thresholds start.
+        threshold: where thresholds start, if not where `target_l0` puts them.
         bandwidth: how far from its threshold a pre-activation still moves it.
-        sparsity_weight: of the penalty.
-        sparsity_warmup: over which share of the training the penalty grows to its weight.
-        target_l0: None penalises L0 itself; a number penalises (L0 / target - 1)^2.
     """
 
     architecture: str = "jumprelu"
     threshold: float = Field(default=0.01, gt=0)
     bandwidth: float = Field(default=0.05, gt=0)
     sparsity_weight: float = Field(default=1e-3, ge=0)
-    sparsity_warmup: float = Field(default=0.05, ge=0, le=1)
-    target_l0: float | None = Field(default=None, gt=0)
 
 
-class JumpReLU(SparseAutoencoder):
+class JumpReLU(PenalisedSAE):
     """A latent fires with its whole pre-activation where that exceeds the latent's threshold."""
 
     config_class: ClassVar[type[SAEConfig]] = JumpReLUConfig
@@ -63,12 +59,24 @@ class JumpReLU(SparseAutoencoder):
         self, sample: Float[Tensor, "n d"], target: Float[Tensor, "n o"] | None = None
     ) -> Self:
         """Also put thresholds on the scale of the normalised activations."""
+        self.log_threshold.fill_(-math.inf)
         super().initialise(sample, target)
         n, _ = self.normalise_in(sample)
         centred = n if self.is_transcoder else n - self.b_dec
         self.unit.copy_(centred.square().sum(-1).mean().sqrt())
-        self.log_threshold.copy_((self.settings.threshold * self.unit).log().expand_as(self.b_enc))
+        if self.settings.target_l0 is None:
+            self.fire_above(self.settings.threshold * self.unit)
         return self
+
+    @torch.no_grad()
+    def fire_above(self, bound: Float[Tensor, ""]) -> None:
+        """Thresholds at the bound; they stay above zero."""
+        self.log_threshold.copy_(bound.clamp_min(1e-6).log().expand_as(self.b_enc))
+
+    @torch.no_grad()
+    def fire_less(self, by: Float[Tensor, ""]) -> None:
+        """Every threshold e^by times as high; gradients, which are small, tell them apart."""
+        self.log_threshold.add_(by)
 
     def encode_normalised(self, n: Float[Tensor, "rows d"]) -> Float[Tensor, "rows f"]:
         """Pre-activations above their thresholds."""
@@ -90,16 +98,13 @@ class JumpReLU(SparseAutoencoder):
         bandwidth = settings.bandwidth * self.unit
         z = jump(pre, self.threshold, bandwidth)
         l0 = open_gates(pre, self.threshold, bandwidth).sum() / len(pre)
-        if settings.target_l0 is not None:
-            l0 = (l0 / settings.target_l0 - 1).square()
-        weight = warmed_up(settings.sparsity_weight, progress, settings.sparsity_warmup)
         return finish(
             self,
             batch,
             torch.addmm(self.b_dec, z, self.W_dec),
             (z.detach() > 0).sum(0).to(z.dtype),
             dead=dead,
-            penalties={"sparsity": (weight, l0)},
+            penalties={"sparsity": (self.penalty_weight(progress), l0)},
         )
 
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
-from vlascope_sae.autoencoder import SAEConfig, SparseAutoencoder, Step
-from vlascope_sae.losses import Batch, finish, warmed_up
+from vlascope_sae.autoencoder import SAEConfig, Step
+from vlascope_sae.losses import Batch, finish
+from vlascope_sae.sparsity import PenalisedConfig, PenalisedSAE
 
 __all__ = ["Standard", "StandardConfig"]
 
 
-class StandardConfig(SAEConfig):
-    """The standard autoencoder's own settings.
-
-    Attributes:
-        sparsity_weight: of the mean sum of latents, in units of the data's standard deviation.
-        sparsity_warmup: over which share of the training the penalty grows to its weight.
-    """
+class StandardConfig(PenalisedConfig):
+    """Penalised is the mean sum of latents, in units of the data's standard deviation."""
 
     architecture: str = "standard"
-    sparsity_weight: float = Field(default=0.1, ge=0)
-    sparsity_warmup: float = Field(default=0.05, ge=0, le=1)
 
 
-class Standard(SparseAutoencoder):
+class Standard(PenalisedSAE):
     """Every positive pre-activation fires, and training makes firing cost its size."""
 
     config_class: ClassVar[type[SAEConfig]] = StandardConfig
@@ -46,10 +39,8 @@ class Standard(SparseAutoencoder):
         progress: float = 1.0,
     ) -> Step:
         """Squared error, and the latents weighted by the norms of their decoder rows."""
-        settings = cast(StandardConfig, self.config)
         batch = Batch.of(self, x, target)
         z = self.encode_normalised(batch.n)
-        weight = warmed_up(settings.sparsity_weight, progress, settings.sparsity_warmup)
         size = batch.size(z * self.W_dec.norm(dim=1))
         return finish(
             self,
@@ -57,5 +48,5 @@ class Standard(SparseAutoencoder):
             torch.addmm(self.b_dec, z, self.W_dec),
             (z.detach() > 0).sum(0).to(z.dtype),
             dead=dead,
-            penalties={"sparsity": (weight, size)},
+            penalties={"sparsity": (self.penalty_weight(progress), size)},
         )

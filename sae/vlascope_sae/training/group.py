@@ -55,6 +55,14 @@ class Group:
         ):
             gradient.copy_(whole.view_as(gradient))
 
+    def mean(self, value: Tensor, weight: float) -> Tensor:
+        """The mean of a number over processes, each weighted by its share of the rows."""
+        if self.size == 1:
+            return value
+        total = value * weight
+        distributed.all_reduce(total)
+        return total
+
     def any(self, flags: Tensor) -> Tensor:
         """Which flags are set in some process."""
         if self.size == 1:

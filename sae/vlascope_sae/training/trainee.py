@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vlascope.errors import UnusableActivations
 from vlascope_sae.autoencoder import SparseAutoencoder, Step
+from vlascope_sae.sparsity import PenalisedSAE
 from vlascope_sae.training.group import Group
 from vlascope_sae.training.source import Batch
 from vlascope_sae.training.spec import TrainingSpec
@@ -68,6 +69,9 @@ class Trainee:
             torch.nn.utils.clip_grad_norm_(self._parameters, spec.clip)
         self._optimiser.step()
         sae.after_optimizer_step()
+        if isinstance(sae, PenalisedSAE) and sae.penalty.target_l0 is not None:
+            l0 = self._group.mean(done.l0.detach(), len(batch.x) / whole)
+            sae.steer(l0, progress, spec.steps)
         self.silent.add_(whole).masked_fill_(self._group.any(done.fired), 0)
         self._note(done)
 
@@ -144,6 +148,7 @@ class Trainee:
             "steps": self._steps,
             "samples": self._samples,
             "some_dead": self._some_dead,
+            "pressure": getattr(self.sae, "pressure", None),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -155,3 +160,5 @@ class Trainee:
         self._worse, self._kept = state["worse"], state["kept"]
         self._sums, self._steps = state["sums"], state["steps"]
         self._samples, self._some_dead = state["samples"], state["some_dead"]
+        if isinstance(self.sae, PenalisedSAE):
+            self.sae.pressure.copy_(state["pressure"])
