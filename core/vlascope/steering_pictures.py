@@ -99,7 +99,9 @@ def _decoded(path: Path) -> tuple[list[Image], float]:
     try:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or 20)
-        frames = [np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in container.decode(stream)]
+        frames = [
+            np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in container.decode(stream)
+        ]
     finally:
         container.close()
     return frames, rate
