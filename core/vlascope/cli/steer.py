@@ -57,7 +57,8 @@ def steer(
 
     The random step is as long as the steered one; with --hold the same controller takes it.
     All three start alike (same seed). Writes result.json, strip.png and side_by_side.mp4 into
-    the folder. One episode each shows what happens; a study with the `steering` recipe says how often.
+    the folder. One episode each shows what happens; a study with the `steering` recipe says
+    how often.
 
     Examples:
 
