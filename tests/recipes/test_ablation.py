@@ -21,7 +21,7 @@ policies:
   toy: {adapter: toy, checkpoint: bundled}
 benchmark: {name: toy}
 tasks: ["suite:shared"]
-seeds: 0-3
+seeds: 0-5
 max_steps: 40
 workers: 1
 envs_per_worker: 8
@@ -138,6 +138,8 @@ def test_verdicts_follow_the_difference_and_what_could_have_been_seen():
     found = [compare(_pairs(a, one), binary=True) for a in (none, some, one)]
     assert verdicts(found, 0.05) == ["destroyed", "changed", "zero"]
     assert verdicts(few, 0.05) == ["unresolved"]
+    many_equal, few_equal = (compare(_pairs(one[:n], one[:n]), binary=True) for n in (20, 8))
+    assert verdicts([many_equal, few_equal], 0.05) == ["zero", "unresolved"]
 
 
 def _pairs(arm, own):
@@ -157,7 +159,7 @@ def _pairs(arm, own):
 )
 def test_options_that_do_not_fit_are_refused(tmp_path, change, complaint):
     new, _, message = complaint.partition("|")
-    text = STUDY.replace("seeds: 0-3\n", "") if "max_steps" in change else STUDY
+    text = STUDY.replace("seeds: 0-5\n", "") if "max_steps" in change else STUDY
     (tmp_path / "study.yaml").write_text(text.replace(change, new))
     with pytest.raises(StudyFileError, match=message):
         load_study(tmp_path / "study.yaml")

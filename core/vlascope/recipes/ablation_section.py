@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlascope.recipes.ablation_tables import curve_figures, grid_figure, grid_table, rate_table
-from vlascope.recipes.ablation_verdicts import Verdict, verdicts
+from vlascope.recipes.ablation_verdicts import DESTRUCTION, Verdict, verdicts
 from vlascope.report.wording import amount, interval, p_value
 from vlascope.sections import Block, Prose, Section
 from vlascope.statistics import Comparison, Estimate
@@ -25,7 +25,8 @@ RESIDUAL = ("resid_pre", "resid_mid", "resid_post")
 
 HOW = (
     "Success is paired with the baseline's by task and seed. `zero` effect: the difference is "
-    "below the smallest one that so many pairs would show with 80% power, and not told apart; "
+    "below the smallest one that so many pairs would show with 80% power, which is at most 50 "
+    "percentage points, and not told apart; "
     "`destroyed`: told apart and below \u221250 percentage points; told apart means an adjusted "
     "(Holm, over the table) p of at most {alpha:g} and an interval without zero. Anything else "
     "stays `unresolved`. Dead sites cannot reach the action: they are shown and never ranked."
@@ -79,6 +80,7 @@ def ablation_section(recipe: Ablation, reading: Reading) -> Section:
     found = [b for b in broken if b.verdict in ("changed", "destroyed")]
     unresolved = [f"`{g.arm}` was not played." for g in grid if not _played(reading, g.arm)]
     unresolved += [_open(b) for b in broken if b.verdict in ("zero", "unresolved")]
+    unresolved += _floor(reading)
     if means is None:
         unresolved.append("Which sites are dead is not known: the analysis of means did not run.")
     return Section(
@@ -137,6 +139,16 @@ def _curves(reading: Reading, cuts: Sequence[Cut]) -> list[CutPoint]:
     return [
         CutPoint(c, value(c.arm), value(c.matched) if c.matched is not None else None) for c in cuts
     ]
+
+
+def _floor(reading: Reading) -> list[str]:
+    """Where the baseline itself fails, nothing can be lost."""
+    measuring = reading.measuring
+    values = measuring.values(reading.policy, _baseline(measuring), "success")
+    own = estimate("success", values)
+    if own.value is None or own.value >= -DESTRUCTION:
+        return []
+    return [f"The baseline succeeds in {interval(own, 'share')}: destruction cannot show here."]
 
 
 def _played(reading: Reading, arm: str) -> bool:

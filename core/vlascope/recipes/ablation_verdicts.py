@@ -21,7 +21,8 @@ def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[Verdict]:
 
     `changed` and `destroyed` need an adjusted (Holm) p of at most `alpha` and an interval without
     zero. `zero` needs |difference| below the smallest difference that n pairs would have shown,
-    and not to be told apart; everything else is `unresolved`.
+    that one to be at most the size of a destruction, and not to be told apart; everything else is
+    `unresolved`.
     """
     ps = adjusted([c.p for c in comparisons])
     return [_verdict(c, p, alpha) for c, p in zip(comparisons, ps, strict=True)]
@@ -33,5 +34,6 @@ def _verdict(found: Comparison, p: float | None, alpha: float) -> Verdict:
         return "unresolved"
     if told_apart(found.difference, p, alpha):
         return "destroyed" if value < DESTRUCTION else "changed"
-    small = found.detectable is not None and abs(value) < found.detectable
+    limit = found.detectable
+    small = limit is not None and abs(value) < limit <= -DESTRUCTION
     return "zero" if small else "unresolved"
