@@ -1,0 +1,1 @@
+"""ALOHA: two arms, from gym-aloha."""
