@@ -41,7 +41,7 @@ def test_as_many_fire_at_the_end_wherever_the_weight_starts(rows, architecture, 
     spec = TrainingSpec(samples=40_000, batch_size=100, device="cpu")
     result = train(source, {"sae": config}, spec)["sae"]
     assert result.fit.l0 == pytest.approx(TARGET, rel=0.2)
-    assert result.fit.fvu < 0.5
+    assert result.fit.fvu < 0.9
     assert "pressure" not in result.sae.state_dict()  # no part of what is saved
 
 
