@@ -12,6 +12,7 @@ from torch import Tensor
 from vlascope.noise import generator_for
 from vlascope.types import Image
 from vlascope_adapters.tinyvla.demonstrations import Demonstrations
+from vlascope_adapters.tinyvla.narration import NARRATION, narrate
 from vlascope_adapters.tinyvla.recipe import Recipe
 from vlascope_adapters.tinyvla.tokenizer import MASK, PAD, UNKNOWN, WordTokenizer
 
@@ -45,6 +46,8 @@ class Batch:
         ahead: float32 (batch, 3 * (len(hindsight) + 1)), normalised positions of the hand later
             in the demonstration and at its end.
         landmarks: float32 (batch, 3 * landmarks), normalised positions, NaN where there is none.
+        narrated: float32 (batch, vocabulary), what to say of the actions: equal shares of every
+            word that is true; zeros where nothing is to be said.
         random: where the flow's times and noises are to be drawn from.
     """
 
@@ -56,6 +59,7 @@ class Batch:
     valid: Tensor
     ahead: Tensor
     landmarks: Tensor
+    narrated: Tensor
     random: torch.Generator
 
 
@@ -63,20 +67,26 @@ class Batches:
     """Draws batches from demonstrations that are held in memory."""
 
     def __init__(
-        self, recipe: Recipe, tokenizer: WordTokenizer, demos: Mapping[str, Demonstrations]
+        self,
+        recipe: Recipe,
+        tokenizer: WordTokenizer,
+        demos: Mapping[str, Demonstrations],
+        normalisation: Normalisation | None = None,
     ) -> None:
         self.recipe = recipe
         tasks = list(demos)
-        plans = [recipe.tasks[task] for task in tasks]
+        plans = [recipe.parts[task] for task in tasks]
         self._pictures = torch.from_numpy(np.concatenate([self._window(demos[t]) for t in tasks]))
         states = torch.from_numpy(np.concatenate([demos[t].states for t in tasks]))
-        self.normalisation = Normalisation(states.mean(0), states.std(0) + 1e-4)
+        own = Normalisation(states.mean(0), states.std(0) + 1e-4)
+        self.normalisation = normalisation or own
         self._states = self.normalisation(states)
         self._actions, self._valid, ahead = self._targets(list(demos.values()))
         hand = Normalisation(self.normalisation.mean[:3], self.normalisation.std[:3])
         self._ahead = hand(ahead).flatten(1)
         places = torch.from_numpy(np.concatenate([demos[t].landmarks for t in tasks]))
         self._landmarks = hand(places).flatten(1)
+        self._narrated = self._narration(tokenizer)
         counts = torch.tensor([len(demos[task].frames) for task in tasks])
         self._counts, self._starts = counts, counts.cumsum(0) - counts
         self._weights = torch.tensor([plan.weight for plan in plans])
@@ -102,6 +112,7 @@ class Batches:
             valid=self._valid[row],
             ahead=self._ahead[row],
             landmarks=self._landmarks[row],
+            narrated=self._narrated[row],
             random=g,
         )
 
@@ -124,6 +135,15 @@ class Batches:
             ahead.append(d.hands[then])
         stacked = (torch.from_numpy(np.concatenate(part)) for part in (chunks, valid, ahead))
         return tuple(stacked)  # type: ignore[return-value]
+
+    def _narration(self, tokenizer: WordTokenizer) -> Tensor:
+        """What is to be said of each frame's chunk, over the vocabulary."""
+        shares = torch.zeros(len(self._actions), len(tokenizer.vocabulary))
+        if self.recipe.schedule.narration_weight > 0:
+            said = narrate(self._actions, self._valid).float()
+            places = torch.tensor([tokenizer.index[word] for word in NARRATION])
+            shares[:, places] = said / said.sum(1, keepdim=True).clamp(min=1)
+        return shares
 
     def _look(self, row: Tensor, g: torch.Generator) -> Tensor:
         """Pictures, each moved by a few pixels and made darker or lighter; hues stay."""

@@ -30,14 +30,14 @@ def collect_all(
         RuntimeError: an expert fails too often.
     """
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        order = sorted(recipe.tasks, key=lambda task: -recipe.tasks[task].demos)
+        order = sorted(recipe.parts, key=lambda part: -recipe.parts[part].demos)
         waiting = {pool.submit(_collect, recipe, task, folder): task for task in order}
         found = {}
         for future in as_completed(waiting):
             task = waiting[future]
             found[task] = future.result()
             on_task(task)
-    return {task: found[task] for task in recipe.tasks}
+    return {task: found[task] for task in recipe.parts}
 
 
 def _collect(recipe: Recipe, task: str, folder: Path) -> Path:

@@ -26,7 +26,8 @@ class Zoo(StrEnum):
 
 PolicyName = Annotated[Zoo, typer.Argument(help="Which policy.")]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="A recipe file; default: the bundled one.")
+    Path | None,
+    typer.Option("--recipe", help="A recipe file, or 'adverbs'; default: the bundled one."),
 ]
 DemoFolder = Annotated[
     Path | None, typer.Option("--demos", help="Where demonstrations are kept; default: the cache.")
@@ -68,6 +69,8 @@ def train(
       vlascope zoo train tinyvla --out my-tinyvla
 
       vlascope zoo evaluate tinyvla --checkpoint my-tinyvla
+
+      vlascope zoo train tinyvla --recipe adverbs --out my-adverbs
     """
     from rich.progress import Progress as Bar
 
@@ -90,7 +93,7 @@ def train(
 @app.command()
 def evaluate(
     policy: PolicyName,
-    checkpoint: Annotated[str, typer.Option(help="'bundled' or a folder.")] = "bundled",
+    checkpoint: Annotated[str, typer.Option(help="'bundled', 'adverbs' or a folder.")] = "bundled",
     out: Annotated[Path, typer.Option(help="Where episodes and the table go.")] = Path(
         "tinyvla-evaluation"
     ),
@@ -133,6 +136,8 @@ def evaluate(
 def _recipe(path: Path | None) -> Recipe:
     from vlascope_adapters.tinyvla.recipe import load_recipe
 
+    if path is not None and str(path) == "adverbs" and not path.exists():
+        return load_recipe(bundled="adverbs")
     return load_recipe(path)
 
 
@@ -144,13 +149,13 @@ def _collect(recipe: Recipe, folder: Path | None, workers: int) -> dict[str, Pat
 
     where = folder or user_cache_path("vlascope") / "demonstrations"
     with Bar() as bar:
-        total = sum(plan.demos for plan in recipe.tasks.values())
+        total = sum(plan.demos for plan in recipe.parts.values())
         line = bar.add_task("demonstrations", total=total)
         return collect_all(
             recipe,
             where,
             workers=workers,
-            on_task=lambda task: bar.advance(line, recipe.tasks[task].demos),
+            on_task=lambda task: bar.advance(line, recipe.parts[task].demos),
         )
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CorruptFile
 from vlascope.types import FloatArray
-from vlascope_adapters.tinyvla.recipe import DemoPlan, Recipe
+from vlascope_adapters.tinyvla.manners import act_in_manner
+from vlascope_adapters.tinyvla.recipe import DemoPlan, Recipe, TaskPlan
 
 __all__ = ["Demonstrations", "collect_task", "demo_file", "load_demonstrations"]
 
@@ -72,7 +73,7 @@ class _Episode:
 
 def demo_file(recipe: Recipe, task: str, folder: Path) -> Path:
     """Where the demonstrations of `task` are kept; the name changes with what decides them."""
-    return folder / f"{task.replace('/', '-')}-{recipe.demo_key(task)}.npz"
+    return folder / f"{task.replace('/', '-').replace(' ', '-')}-{recipe.demo_key(task)}.npz"
 
 
 def collect_task(
@@ -95,8 +96,8 @@ def collect_task(
         return path
     kept: list[_Episode] = []
     tries = 0
-    plan, first_seed = recipe.demonstrations, recipe.tasks[task].first_seed
-    wanted = recipe.tasks[task].demos
+    part = recipe.parts[task]
+    wanted = part.demos
     while len(kept) < wanted:
         if tries > 4 * wanted + 20:
             raise RuntimeError(
@@ -104,7 +105,8 @@ def collect_task(
                 f"too few for {wanted} demonstrations"
             )
         rng = np.random.default_rng([recipe.seed, crc32(task.encode()), tries])
-        episode = _play(env, task, first_seed + tries, plan, rng)
+        seed = part.first_seed + tries
+        episode = _play(env, part.plays or task, seed, part, recipe.demonstrations, rng)
         tries += 1
         if episode is not None:
             kept.append(episode)
@@ -154,7 +156,12 @@ def _noise(plan: DemoPlan, rng: np.random.Generator) -> Iterator[FloatArray]:
 
 
 def _play(
-    env: BenchmarkEnv, task: str, seed: int, plan: DemoPlan, rng: np.random.Generator
+    env: BenchmarkEnv,
+    task: str,
+    seed: int,
+    part: TaskPlan,
+    plan: DemoPlan,
+    rng: np.random.Generator,
 ) -> _Episode | None:
     """One noisy expert episode, or nothing if it did not succeed in time."""
     env.start(env.task(task), seed=seed)
@@ -164,11 +171,11 @@ def _play(
     for step in range(plan.max_steps):
         if step == 0 or step % plan.frame_every == phase:
             episode.look(env, plan.landmarks)
-        action = np.clip(env.expert(), -1, 1).astype(np.float32)
+        action = act_in_manner(env, part)
         episode.actions.append(action)
         episode.hands.append(env.scene_state()["end_effector"].position.astype(np.float32))
         executed = action.copy()
-        executed[:3] = np.clip(executed[:3] + next(noise), -1, 1)
+        executed[:3] = np.clip(executed[:3] + part.manner.speed * next(noise), -1, 1)
         after_success += bool(env.step(executed).success or after_success)
         if after_success > plan.steps_after_success:
             return episode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 
 import torch
-from torch import multiprocessing
+from torch import Tensor, multiprocessing
 
 from vlascope_adapters.tinyvla.batches import Batches
 from vlascope_adapters.tinyvla.parallel import Team
@@ -28,6 +28,7 @@ def fit(
     vocabulary: int,
     folder: Path,
     *,
+    start: Mapping[str, Tensor] | None = None,
     until: int | None = None,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> Trainer:
@@ -37,18 +38,26 @@ def fit(
     """
     workers = recipe.schedule.workers
     if workers == 1:
-        trainer = Trainer(recipe, batches, vocabulary, folder)
+        trainer = Trainer(recipe, batches, vocabulary, folder, start=start)
         trainer.run(until=until, on_step=on_step)
         return trainer
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(workers)
-    trainer = Trainer(recipe, batches, vocabulary, folder)
+    trainer = Trainer(recipe, batches, vocabulary, folder, start=start)
     size = sum(parameter.numel() for parameter in trainer.parameters)
     gradients = torch.zeros(workers, size).share_memory_()  # type: ignore[no-untyped-call]
     others = [
         spawn.Process(
             target=_work,
-            args=(recipe, batches, vocabulary, folder, Team(rank, gradients, barrier), until),
+            args=(
+                recipe,
+                batches,
+                vocabulary,
+                folder,
+                Team(rank, gradients, barrier),
+                start,
+                until,
+            ),
             daemon=True,
         )
         for rank in range(1, workers)
@@ -81,11 +90,12 @@ def _work(
     vocabulary: int,
     folder: Path,
     team: Team,
+    start: Mapping[str, Tensor] | None,
     until: int | None,
 ) -> None:
     """A worker that is not the first: it trains along and says nothing."""
     Thread(target=_leave_with_parent, daemon=True).start()
-    Trainer(recipe, batches, vocabulary, folder, team).run(until=until)
+    Trainer(recipe, batches, vocabulary, folder, team, start).run(until=until)
 
 
 def _leave_with_parent() -> None:

@@ -5,21 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from vlascope_adapters.tinyvla.batches import Batches, Normalisation
 from vlascope_adapters.tinyvla.demonstrations import load_demonstrations
 from vlascope_adapters.tinyvla.fit import fit
+from vlascope_adapters.tinyvla.narration import NARRATION
 from vlascope_adapters.tinyvla.recipe import Recipe
-from vlascope_adapters.tinyvla.tokenizer import WordTokenizer
+from vlascope_adapters.tinyvla.tokenizer import SPECIAL, WordTokenizer
 from vlascope_adapters.tinyvla.training import Progress
-from vlascope_adapters.tinyvla.weights import Card, save_policy
+from vlascope_adapters.tinyvla.weights import Card, load_policy, save_policy
 
-__all__ = ["card_of", "train_policy", "vocabulary_of"]
+__all__ = ["beginning", "card_of", "train_policy", "vocabulary_of"]
 
 
 def vocabulary_of(recipe: Recipe) -> WordTokenizer:
-    """Every word of every prompt of the recipe."""
-    prompts = [text for plan in recipe.tasks.values() for text in plan.prompts]
+    """Every word that the recipe has to know: of its prompts, its start and its narration."""
+    prompts = [text for plan in recipe.parts.values() for text in plan.prompts]
+    if recipe.start is not None:
+        prompts += load_policy(recipe.start).tokenizer.vocabulary[len(SPECIAL) :]
+    if recipe.schedule.narration_weight > 0:
+        prompts += NARRATION
     return WordTokenizer.of(prompts, recipe.network.words)
+
+
+def beginning(recipe: Recipe, tokenizer: WordTokenizer) -> tuple[dict[str, Tensor], Normalisation]:
+    """The weights that the recipe goes on from, with a row for every word, and their scale.
+
+    A word that they do not know begins as a random vector (seeded) of an ordinary norm, so that
+    no two new words begin alike.
+
+    Raises:
+        ValueError: they are of another shape than the recipe's network.
+    """
+    policy = load_policy(str(recipe.start))
+    if policy.card.network != recipe.network:
+        raise ValueError(
+            f"{recipe.start} is a network of another shape than the recipe's: "
+            f"{policy.card.network} against {recipe.network}; give both one `network`"
+        )
+    tensors = {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
+    known, index = tensors["words.weight"], policy.tokenizer.index
+    generator = torch.Generator().manual_seed(recipe.seed)
+    fresh = torch.randn(len(tokenizer.vocabulary), known.shape[1], generator=generator)
+    fresh *= known.std()
+    rows = [(i, index[word]) for i, word in enumerate(tokenizer.vocabulary) if word in index]
+    here, there = (list(places) for places in zip(*rows, strict=True))
+    fresh[here] = known[there]
+    tensors["words.weight"] = fresh
+    return tensors, policy.normalisation
 
 
 def card_of(
@@ -32,7 +67,7 @@ def card_of(
         state_mean=tuple(normalisation.mean.tolist()),
         state_std=tuple(normalisation.std.tolist()),
         benchmark=recipe.benchmark,
-        tasks={task: plan.prompts for task, plan in recipe.tasks.items()},
+        tasks={task: _prompts(recipe, task) for task in recipe.tasks},
         recipe=recipe.key,
         steps=steps,
         sha256="",
@@ -53,9 +88,20 @@ def train_policy(
     """
     tokenizer = vocabulary_of(recipe)
     loaded = {task: load_demonstrations(path) for task, path in demos.items()}
-    batches = Batches(recipe, tokenizer, loaded)
+    start, scale = (None, None) if recipe.start is None else beginning(recipe, tokenizer)
+    batches = Batches(recipe, tokenizer, loaded, scale)
     del loaded
-    trainer = fit(recipe, batches, len(tokenizer.vocabulary), out, on_step=on_step)
+    words = len(tokenizer.vocabulary)
+    trainer = fit(recipe, batches, words, out, start=start, on_step=on_step)
     card = card_of(recipe, tokenizer, batches.normalisation, trainer.step)
     save_policy(out, trainer.ema, card)
     return trainer.cpu_seconds
+
+
+def _prompts(recipe: Recipe, task: str) -> tuple[str, ...]:
+    """What a task may be called, its own prompts first, then those that name a manner."""
+    if not recipe.manners:
+        return recipe.tasks[task].prompts
+    name = recipe.tasks[task].plays or task
+    played = [plan for plan in recipe.parts.values() if plan.plays == name]
+    return tuple(dict.fromkeys(text for plan in played for text in plan.prompts))

@@ -25,11 +25,13 @@ class Encoded:
     Attributes:
         tokens: float (batch, image + words + 1, width): image, instruction, state, after the
             final norm.
+        stream: the same before the final norm, where value vectors add up.
         image: (batch, image tokens, width), what the projector hands to the vlm.
         hidden: (batch, 1, 1, tokens), very negative at padding, else 0.
     """
 
     tokens: Float[Tensor, "b s d"]
+    stream: Float[Tensor, "b s d"]
     image: Float[Tensor, "b i d"]
     hidden: Float[Tensor, "b 1 1 s"]
 
@@ -113,7 +115,7 @@ class TinyVLA(nn.Module):
         always = torch.ones(len(words), 1, dtype=torch.bool, device=words.device)
         hidden = hide(torch.cat([always.expand(-1, image.shape[1]), words > 0, always], 1))
         stream = self.vlm(torch.cat([image, text, robot.to(image.dtype)], 1), hidden)
-        return Encoded(self.vlm_norm(stream), image, hidden)
+        return Encoded(self.vlm_norm(stream), stream, image, hidden)
 
     def contexts(self, encoded: Encoded) -> tuple[list[Context], Float[Tensor, "b 1 1 s"]]:
         """Keys and values of the vlm's tokens for every expert layer, and the mask of all keys."""

@@ -71,19 +71,24 @@ class Lessons(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Scalars: mean absolute errors of actions, hand positions, landmarks; nats per word."""
+    """Scalars: mean absolute errors of actions, hand positions, landmarks; nats per word.
+
+    `narration` is in nats per token that speaks, the entropy of what is to be said included.
+    """
 
     action: Tensor
     hindsight: Tensor
     landmark: Tensor
     word: Tensor
+    narration: Tensor
 
     def total(self, schedule: Schedule) -> Tensor:
         """The weighted sum that is minimised."""
         places = (
             schedule.hindsight_weight * self.hindsight + schedule.landmark_weight * self.landmark
         )
-        return self.action + places + schedule.word_weight * self.word
+        said = schedule.word_weight * self.word + schedule.narration_weight * self.narration
+        return self.action + places + said
 
 
 def losses(network: TinyVLA, lessons: Lessons, batch: Batch, flow_samples: int) -> Losses:
@@ -98,6 +103,7 @@ def losses(network: TinyVLA, lessons: Lessons, batch: Batch, flow_samples: int) 
         hindsight=(ahead - batch.ahead).abs().mean(),
         landmark=off.sum() / there.sum().clamp(min=1),
         word=_word_loss(network, encoded, batch),
+        narration=_narration_loss(network, encoded, batch),
     )
 
 
@@ -126,3 +132,15 @@ def _word_loss(network: TinyVLA, encoded: Encoded, batch: Batch) -> Tensor:
     first = network.config.image_tokens
     logits = encoded.tokens[:, first : first + network.config.words] @ network.words.weight.T
     return F.cross_entropy(logits.float().flatten(0, 1), batch.spoken.flatten(), ignore_index=PAD)
+
+
+def _narration_loss(network: TinyVLA, encoded: Encoded, batch: Batch) -> Tensor:
+    """Words for the coming motion, said by the image and state tokens without a final norm.
+
+    The logits are the residual stream times the tied embedding, so that what an FFN's value
+    vector adds to the stream adds to them as it is (arXiv 2509.00328 reads them so).
+    """
+    image = encoded.stream[:, : network.config.image_tokens]
+    logits = torch.cat([image, encoded.stream[:, -1:]], 1) @ network.words.weight.T
+    nats = -(logits.float().log_softmax(-1) * batch.narrated[:, None]).sum(-1)
+    return nats.mean()

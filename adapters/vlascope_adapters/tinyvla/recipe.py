@@ -13,11 +13,28 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vlascope_adapters.tinyvla.config import NetworkConfig
 
-__all__ = ["BenchmarkChoice", "DemoPlan", "Recipe", "Schedule", "TaskPlan", "load_recipe"]
+__all__ = ["BenchmarkChoice", "DemoPlan", "Manner", "Recipe", "Schedule", "TaskPlan", "load_recipe"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Manner(_Frozen):
+    """How a task is played, and the adverbs that ask for it.
+
+    Attributes:
+        adverbs: words that are said before or after the prompt; empty for the manner that is
+            played when nothing is said.
+        speed: factor on the expert's clipped x, y, z action.
+        height: metres at which the hand travels until it is `near` its target, measured
+            horizontally in metres; None for the expert's own height.
+    """
+
+    adverbs: tuple[str, ...] = ()
+    speed: float = Field(default=1.0, gt=0, le=1)
+    height: float | None = None
+    near: float = Field(default=0.1, gt=0)
 
 
 class TaskPlan(_Frozen):
@@ -32,6 +49,9 @@ class TaskPlan(_Frozen):
         prompts: what it may be called in training; the first is the benchmark's own instruction.
         scene_decides: the first picture alone tells what to do, so that an empty instruction is
             a fair training example. Never set where another task starts from the same picture.
+        plays: the benchmark's name of the task; None where it is the recipe's own name.
+        manner: how it is played; `target` names what a travelling height ends at, in
+            `scene_state`. `manners` limits the recipe's manners to some; empty means all.
     """
 
     demos: int = Field(ge=1)
@@ -39,6 +59,10 @@ class TaskPlan(_Frozen):
     weight: float = Field(default=1.0, gt=0)
     prompts: tuple[str, ...] = Field(min_length=1)
     scene_decides: bool = False
+    plays: str | None = None
+    manner: Manner = Manner()
+    target: str = "object"
+    manners: tuple[str, ...] = ()
 
 
 class BenchmarkChoice(_Frozen):
@@ -92,13 +116,22 @@ class Schedule(_Frozen):
     hindsight_weight: float = 0.5
     landmark_weight: float = 1.0
     word_weight: float = 0.03
+    narration_weight: float = 0.0
     workers: int = Field(default=2, ge=1)
 
 
 class Recipe(_Frozen):
-    """Everything that decides the weights, apart from the versions of the libraries."""
+    """Everything that decides the weights, apart from the versions of the libraries.
+
+    Attributes:
+        start: weights to go on from, `bundled` or a folder; None starts from random ones.
+        manners: if given, every task is learned in each of them, as `TASK MANNER`, from scenes
+            of its own.
+    """
 
     seed: int = 0
+    start: str | None = None
+    manners: dict[str, Manner] = {}
     benchmark: BenchmarkChoice
     network: NetworkConfig
     demonstrations: DemoPlan
@@ -116,33 +149,84 @@ class Recipe(_Frozen):
     @property
     def key(self) -> str:
         """Sixteen hex digits that change whenever anything in the recipe does."""
-        return _digest(self.model_dump(mode="json"))
+        return _digest(_without_defaults(self))
+
+    @property
+    def parts(self) -> dict[str, TaskPlan]:
+        """What is collected and drawn from: every task, or every task in every manner."""
+        if not self.manners:
+            return self.tasks
+        return {
+            f"{task} {name}": _in_manner(task, plan, manner, place)
+            for task, plan in self.tasks.items()
+            for place, (name, manner) in enumerate(self.manners.items())
+            if not plan.manners or name in plan.manners
+        }
 
     def demo_key(self, task: str) -> str:
         """Sixteen hex digits of what decides the demonstrations of one task, and nothing else."""
+        part = self.parts[task]
         content = {
             "task": task,
-            "demos": self.tasks[task].demos,
-            "first_seed": self.tasks[task].first_seed,
+            "demos": part.demos,
+            "first_seed": part.first_seed,
             "benchmark": self.benchmark.model_dump(mode="json"),
             "plan": self.demonstrations.model_dump(mode="json"),
             "seed": self.seed,
         }
+        if part.manner != Manner():
+            content["manner"] = [part.manner.model_dump(mode="json"), part.target]
         return _digest(content)
 
 
-def load_recipe(path: Path | None = None) -> Recipe:
-    """Read a recipe file; without a path, the one that the bundled weights were made with.
+def load_recipe(path: Path | None = None, *, bundled: str = "recipe") -> Recipe:
+    """Read a recipe file; without a path, one that shipped weights were made with.
+
+    `recipe` made the checkpoint `bundled`, `adverbs` the checkpoint of that name.
 
     Raises:
         pydantic.ValidationError: a field is missing, unknown or out of range.
     """
     text = (
-        (files("vlascope_adapters.tinyvla") / "recipe.yaml").read_text()
+        (files("vlascope_adapters.tinyvla") / f"{bundled}.yaml").read_text()
         if path is None
         else path.read_text()
     )
     return Recipe.model_validate(yaml.safe_load(text))
+
+
+def _in_manner(task: str, plan: TaskPlan, manner: Manner, place: int) -> TaskPlan:
+    """A task as it is played and asked for in one manner, from seeds of its own."""
+    spoken = [f"{adverb} {text}" for adverb in manner.adverbs for text in plan.prompts]
+    spoken += [f"{text} {adverb}" for adverb in manner.adverbs for text in plan.prompts]
+    changed = {
+        "prompts": tuple(spoken) or plan.prompts,
+        "first_seed": plan.first_seed + 2000 * place,
+        "plays": plan.plays or task,
+        "manner": manner,
+    }
+    return plan.model_copy(update=changed)
+
+
+def _without_defaults(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON, without what was added to the format since and is not used."""
+    content = recipe.model_dump(mode="json")
+    unsaid: dict[str, object] = {
+        "plays": None,
+        "manner": Manner().model_dump(mode="json"),
+        "target": "object",
+        "manners": [],
+    }
+    for added in ("start", "manners"):
+        if not content[added]:
+            del content[added]
+    if not content["schedule"]["narration_weight"]:
+        del content["schedule"]["narration_weight"]
+    for plan in content["tasks"].values():
+        for added, unused in unsaid.items():
+            if plan[added] == unused:
+                del plan[added]
+    return content
 
 
 def _digest(content: object) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["MASK", "PAD", "UNKNOWN", "WordTokenizer"]
+__all__ = ["MASK", "PAD", "SPECIAL", "UNKNOWN", "WordTokenizer"]
 
 PAD, UNKNOWN, MASK = 0, 1, 2
-_SPECIAL = ("<pad>", "<unk>", "<mask>")
+SPECIAL = ("<pad>", "<unk>", "<mask>")
 _WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -27,14 +27,14 @@ class WordTokenizer:
     length: int
 
     def __post_init__(self) -> None:
-        if self.vocabulary[:3] != _SPECIAL or len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ValueError(f"a vocabulary starts with {_SPECIAL} and repeats no word")
+        if self.vocabulary[:3] != SPECIAL or len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError(f"a vocabulary starts with {SPECIAL} and repeats no word")
 
     @classmethod
     def of(cls, instructions: Iterable[str], length: int) -> WordTokenizer:
         """The tokenizer that knows every word of these instructions."""
         words = sorted({word for text in instructions for word in _WORD.findall(text.lower())})
-        return cls((*_SPECIAL, *words), length)
+        return cls((*SPECIAL, *words), length)
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vlascope.errors import CorruptFile
 from vlascope.noise import generator_for
@@ -34,6 +35,7 @@ class Progress:
     hindsight: float
     landmark: float
     word: float
+    narration: float = 0.0
 
 
 class Trainer:
@@ -46,6 +48,7 @@ class Trainer:
         vocabulary: int,
         folder: Path,
         team: Team = ALONE,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.recipe, self.batches, self.folder, self.team = recipe, batches, folder, team
         self.step = 0
@@ -54,6 +57,8 @@ class Trainer:
             torch.manual_seed(generator_for(recipe.seed).initial_seed())
             self.network = TinyVLA(recipe.network, vocabulary)
             self.lessons = Lessons(recipe.network, len(recipe.demonstrations.landmarks))
+        if start is not None:
+            self.network.load_state_dict(start)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.parameters = [*self.network.parameters(), *self.lessons.parameters()]
@@ -155,7 +160,8 @@ class Trainer:
 
 def _progress(step: int, found: Losses) -> Progress:
     action, hindsight = found.action.item(), found.hindsight.item()
-    return Progress(step, action, hindsight, found.landmark.item(), found.word.item())
+    landmark, word = found.landmark.item(), found.word.item()
+    return Progress(step, action, hindsight, landmark, word, found.narration.item())
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:

@@ -23,9 +23,11 @@ from vlascope_adapters.tinyvla.network import TinyVLA
 from vlascope_adapters.tinyvla.recipe import BenchmarkChoice
 from vlascope_adapters.tinyvla.tokenizer import WordTokenizer
 
-__all__ = ["BUNDLED", "CARD", "WEIGHTS", "Card", "Policy", "load_policy", "save_policy"]
+__all__ = ["BUNDLED", "CARD", "SHIPPED", "WEIGHTS", "Card", "Policy", "load_policy", "save_policy"]
 
 BUNDLED = "bundled"
+SHIPPED: Mapping[str, str] = {BUNDLED: "weights", "adverbs": "weights/adverbs"}
+"""Checkpoints that come with the package, and the folders they are in."""
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
 
 
@@ -84,16 +86,18 @@ def save_policy(folder: Path, tensors: Mapping[str, Tensor], card: Card) -> Path
 
 
 def load_policy(checkpoint: str) -> Policy:
-    """Load the bundled policy (`"bundled"`) or one in a local folder, wholly or not at all.
+    """Load a policy that comes with the package (`bundled`, `adverbs`) or one in a local folder.
+
+    It is loaded wholly or not at all.
 
     Raises:
         FileNotFoundError: the folder or one of its two files is not there.
         ChecksumMismatch: the weights are not those that the card describes.
         CorruptFile: a file is truncated, foreign, or its tensors do not fit the network.
     """
-    if checkpoint != BUNDLED:
+    if checkpoint not in SHIPPED:
         return _load(Path(checkpoint))
-    with as_file(files("vlascope_adapters.tinyvla") / "weights") as folder:
+    with as_file(files("vlascope_adapters.tinyvla") / SHIPPED[checkpoint]) as folder:
         return _load(folder)
 
 
@@ -101,7 +105,8 @@ def _load(folder: Path) -> Policy:
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"{folder} holds no TinyVLA: {name} is missing; give 'bundled' or a folder that "
+                f"{folder} holds no TinyVLA: {name} is missing; give one of "
+                f"{sorted(SHIPPED)} or a folder that "
                 "`vlascope zoo train tinyvla --out FOLDER` wrote"
             )
     card = _read_card(folder / CARD)
