@@ -20,7 +20,7 @@ AUTOMATIC = ("identity", "random_direction", "matched", "random_subspace")
 
 def is_causal(arm: Arm) -> bool:
     """Whether an arm edits activations in a way that means something."""
-    return any(edit.get("kind") not in CONTROL_KINDS for edit in arm.interventions)
+    return any(_kind(edit) not in CONTROL_KINDS for edit in arm.interventions)
 
 
 def source_of(edit: Mapping[str, Any]) -> SourceChoice | None:
@@ -67,6 +67,12 @@ def control_problems(study: Study) -> Iterator[Problem]:
             )
 
 
+def _kind(edit: Mapping[str, Any]) -> Any:
+    """What an edit will be: an analysis's edit that plays a role is that control."""
+    role = edit.get("role") if edit.get("kind") == FROM_ANALYSIS else None
+    return role if role in CONTROL_KINDS else edit.get("kind")
+
+
 def _required(arm: Arm) -> list[str]:
     if not is_causal(arm):
         return []
@@ -83,7 +89,7 @@ def _uncontrolled(role: str, edit: Mapping[str, Any]) -> bool:
 
 def _unfit(study: Study, arm: Arm, role: str, control: Arm) -> str | None:
     """Why an arm cannot play a role, or None."""
-    kinds = {edit.get("kind") for edit in control.interventions}
+    kinds = {_kind(edit) for edit in control.interventions}
     if role in CONTROL_KINDS:
         return None if kinds == {role} else f"its edits are {sorted(map(str, kinds)) or 'none'}"
     if role in AUTOMATIC:
