@@ -126,8 +126,9 @@ def evaluate(
         max_steps=max_steps,
         instruction=instruction,
         workers=workers,
-        command=f"vlascope zoo evaluate {policy.value} --episodes {episodes} "
-        f"--max-steps {max_steps}",
+        command=f"vlascope zoo evaluate {policy.value} "
+        + ("" if checkpoint == "bundled" else f"--checkpoint {checkpoint} ")
+        + f"--episodes {episodes} --max-steps {max_steps}",
     )
     (out / SUCCESS).write_text(table.model_dump_json(indent=1) + "\n")
     _print(table)
