@@ -8,13 +8,12 @@ from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from vlascope.counterfactuals.sensitivity import (
-    adjusted,
     interaction_p,
     sensitivity,
     told_apart,
 )
 from vlascope.recipes.language_section import judge
-from vlascope.statistics import Estimate, Pair, mcnemar_p
+from vlascope.statistics import Estimate, Pair, holm, mcnemar_p
 
 ALPHA, REPETITIONS = 0.05, 200
 MOST = int(binom.ppf(0.999, REPETITIONS, ALPHA))
@@ -73,7 +72,7 @@ def test_no_interaction_is_claimed_beyond_the_level(tasks, seeds, own, told):
             for _ in range(VARIANTS)
         ]
         ps = [interaction_p(*(differences(p) for p in d.values()))[0] for d in data]
-        if min(adjusted(ps)) <= ALPHA:
+        if min(holm(ps)) <= ALPHA:
             judged = judge([sensitivity("v", d, binary=True) for d in data])
             claims += any(
                 told_apart(j.found.interaction.difference, j.interaction_p, ALPHA) for j in judged
@@ -93,7 +92,7 @@ def test_no_effect_is_claimed_beyond_the_level():
             mcnemar_p(*(sum(sign * x > 0 for v in p.values() for x in v) for sign in (1, -1)))
             for p in pairs
         ]
-        if min(adjusted(ps)) <= ALPHA:
+        if min(holm(ps)) <= ALPHA:
             claims += any(
                 told_apart(effect.difference, j.effect_p[structure], ALPHA)
                 for j in judge([sensitivity("v", d, binary=True) for d in data])
@@ -128,10 +127,10 @@ def test_what_could_have_been_seen_is_said():
 def test_adjustment_is_holms():
     ps = np.random.default_rng(0).random(20).tolist()
     expected = multipletests(ps, method="holm")[1]
-    np.testing.assert_allclose(adjusted(ps), expected)
+    np.testing.assert_allclose(holm(ps), expected)
 
 
 def test_adjustment_keeps_what_was_not_tested():
-    assert adjusted([None, 0.01, 0.02]) == [None, 0.02, 0.02]
-    assert adjusted([None]) == [None]
+    assert holm([None, 0.01, 0.02]) == [None, 0.02, 0.02]
+    assert holm([None]) == [None]
     assert not told_apart(Estimate(value=1, low=0.5, high=1.5, n=3, method=""), None)

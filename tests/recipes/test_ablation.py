@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from vlascope.counterfactuals.sensitivity import adjusted
 from vlascope.errors import StudyFileError
 from vlascope.recipes.ablation_verdicts import verdicts
 from vlascope.report import collect
 from vlascope.sections import Figure, Table
-from vlascope.statistics import Pair, compare, mcnemar_p
+from vlascope.statistics import Pair, compare, holm, mcnemar_p
 from vlascope.study.execution import run_study
 from vlascope.study.loading import load_study
 
@@ -125,7 +124,7 @@ def test_nothing_is_claimed_beyond_the_level_where_nothing_is_removed():
             mcnemar_p(int((a & ~o).sum()), int((o & ~a).sum()))
             for a, o in zip(arms, own, strict=True)
         ]
-        if min(adjusted(ps)) <= 0.05:
+        if min(holm(ps)) <= 0.05:
             found = [compare(_pairs(a, o), binary=True) for a, o in zip(arms, own, strict=True)]
             claims += bool({"changed", "destroyed"} & set(verdicts(found, 0.05)))
     assert claims <= binom.ppf(0.999, repetitions, 0.05)

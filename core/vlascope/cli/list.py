@@ -19,7 +19,7 @@ app = typer.Typer()
 def show(
     what: Annotated[
         str | None,
-        typer.Argument(help="adapters, benchmarks, interventions, recipes, ... or tasksor tasks"),
+        typer.Argument(help="adapters, benchmarks, interventions, recipes, ... or tasks"),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="For tasks: the benchmark.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

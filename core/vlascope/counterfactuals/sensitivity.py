@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vlascope.counterfactuals.structure import SHARED, UNIQUE
 from vlascope.statistics import FEWEST_CLUSTERS, Comparison, Estimate, Pair, compare, contrast
 
-__all__ = ["Interaction", "Sensitivity", "adjusted", "interaction_p", "sensitivity", "told_apart"]
+__all__ = ["Interaction", "Sensitivity", "interaction_p", "sensitivity", "told_apart"]
 
 Unit = Literal["tasks", "episodes"]
 _RESAMPLES: Final = 4999
@@ -81,22 +81,6 @@ def interaction_p(
     enough = min(len(shared), len(unique)) >= FEWEST_CLUSTERS
     p = _permuted(_units(shared, enough), _units(unique, enough), seed)
     return p, "tasks" if enough else "episodes"
-
-
-def adjusted(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment of a family of p-values; None stays None.
-
-    The i-th smallest of m becomes the largest of p_(j) (m - j + 1), j <= i, at most 1 (Holm 1979).
-    statsmodels' `multipletests` gives the same and collects garbage at every call, which takes
-    most of a second in a process as large as a policy's.
-    """
-    known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    found: list[float | None] = [None] * len(ps)
-    so_far = 0.0
-    for rank, (p, i) in enumerate(known):
-        so_far = max(so_far, min(1.0, p * (len(known) - rank)))
-        found[i] = so_far
-    return found
 
 
 def told_apart(difference: Estimate, p: float | None, alpha: float = 0.05) -> bool:

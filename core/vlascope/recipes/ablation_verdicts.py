@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from vlascope.counterfactuals.sensitivity import adjusted, told_apart
-from vlascope.statistics import Comparison
+from vlascope.counterfactuals.sensitivity import told_apart
+from vlascope.statistics import Comparison, holm
 
 __all__ = ["DESTRUCTION", "Verdict", "verdicts"]
 
@@ -24,7 +24,7 @@ def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[Verdict]:
     that one to be at most the size of a destruction, and not to be told apart; everything else is
     `unresolved`.
     """
-    ps = adjusted([c.p for c in comparisons])
+    ps = holm([c.p for c in comparisons])
     return [_verdict(c, p, alpha) for c, p in zip(comparisons, ps, strict=True)]
 
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from statsmodels.stats.multitest import multipletests
-
 from vlascope.recipes.injection_grid import CONDITIONS, Condition
-from vlascope.statistics import Comparison, Estimate
+from vlascope.statistics import Comparison, Estimate, holm
 from vlascope.study.findings import estimate, paired
 from vlascope.study.measuring import Measuring
 
@@ -85,14 +83,11 @@ def verdict(found: Verdict) -> Verdict:
 
 def adjusted(verdicts: Sequence[Verdict], alpha: float) -> list[Verdict]:
     """With Holm's adjustment over all that have a p, and what that leaves to be said."""
-    known = [i for i, v in enumerate(verdicts) if v.p is not None]
-    found = list(verdicts)
-    if not known:
-        return found
-    ps = multipletests([verdicts[i].p for i in known], alpha=alpha, method="holm")[1]
-    for i, p in zip(known, ps, strict=True):
-        found[i] = replace(found[i], adjusted=float(p), word=_word(found[i], float(p), alpha))
-    return found
+    ps = holm([v.p for v in verdicts])
+    return [
+        v if p is None else replace(v, adjusted=p, word=_word(v, p, alpha))
+        for v, p in zip(verdicts, ps, strict=True)
+    ]
 
 
 def _word(found: Verdict, p: float, alpha: float) -> Word:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlascope.counterfactuals.sensitivity import Sensitivity, adjusted, sensitivity, told_apart
+from vlascope.counterfactuals.sensitivity import Sensitivity, sensitivity, told_apart
 from vlascope.counterfactuals.structure import SHARED, UNIQUE
 from vlascope.recipes.language_tables import effect_figure, effect_table, receipt_table
 from vlascope.report.wording import amount, interval, p_value
 from vlascope.sections import Block, Prose, Section
-from vlascope.statistics import Comparison, Estimate, Pair
+from vlascope.statistics import Comparison, Estimate, Pair, holm
 from vlascope.study.findings import estimate, paired
 from vlascope.study.measuring import Measuring
 from vlascope.study.metrics import METRICS
@@ -49,9 +49,9 @@ class Judged:
 def judge(found: Sequence[Sensitivity]) -> list[Judged]:
     """Adjust over two families: all effects of all variants, and all interactions."""
     keys = [(i, structure) for i, s in enumerate(found) for structure in s.effects]
-    effects = adjusted([found[i].effects[structure].p for i, structure in keys])
+    effects = holm([found[i].effects[structure].p for i, structure in keys])
     by_key = dict(zip(keys, effects, strict=True))
-    interactions = adjusted([s.interaction.p if s.interaction else None for s in found])
+    interactions = holm([s.interaction.p if s.interaction else None for s in found])
     return [
         Judged(s, {structure: by_key[i, structure] for structure in s.effects}, interactions[i])
         for i, s in enumerate(found)

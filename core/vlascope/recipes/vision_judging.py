@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from vlascope.statistics import Comparison, Pair, compare
+from vlascope.statistics import Comparison, Pair, compare, holm
 
 __all__ = ["Effect", "Judged", "judge"]
 
@@ -60,25 +58,11 @@ def judge(
 def _effects(
     comparisons: Sequence[Comparison], alpha: float, *, least: float = -math.inf
 ) -> list[Effect]:
-    known = [c.p for c in comparisons if c.p is not None]
-    adjusted = iter(_holm(known))
-    ps = [None if c.p is None else float(next(adjusted)) for c in comparisons]
+    ps = holm([c.p for c in comparisons])
     return [
         Effect(c, p, p is not None and p <= alpha and _clear(c, least))
         for c, p in zip(comparisons, ps, strict=True)
     ]
-
-
-def _holm(ps: Sequence[float]) -> list[float]:
-    """Step-down adjustment (Holm 1979): the k-th smallest of m times m - k + 1, never falling.
-
-    The one in statsmodels collects garbage at every call, which takes most of a second here.
-    """
-    order = np.argsort(ps)
-    steps = np.asarray(ps, np.float64)[order] * np.arange(len(ps), 0, -1)
-    adjusted = np.empty(len(ps))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(p) for p in adjusted]
 
 
 def _clear(comparison: Comparison, least: float) -> bool:

@@ -3,6 +3,7 @@
 from vlascope.statistics.contrasts import contrast
 from vlascope.statistics.detectable import detectable_mean, detectable_rate
 from vlascope.statistics.estimates import CONFIDENCE, Comparison, Estimate
+from vlascope.statistics.families import holm
 from vlascope.statistics.paired import Pair, compare, mcnemar_p, sign_flip_p
 from vlascope.statistics.proportions import paired_score_interval, rate
 from vlascope.statistics.resampling import FEWEST_CLUSTERS, bootstrap_mean
@@ -18,6 +19,7 @@ __all__ = [
     "contrast",
     "detectable_mean",
     "detectable_rate",
+    "holm",
     "mcnemar_p",
     "paired_score_interval",
     "rate",
