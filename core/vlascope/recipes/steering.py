@@ -242,7 +242,7 @@ class Steering(Recipe):
             fields["strength"] = steered.strength
         else:
             fields |= self._held.model_dump(exclude={"hz"})
-            fields["hz"] = self._held.hz or _hz(scope.benchmark)
+            fields["hz"] = self._held.hz or _hz(scope)
         if self.source is not None:
             return self._from(self.source.analysis, self.source.key, fields)
         if self.contrast is not None:
@@ -291,11 +291,11 @@ _QUESTIONS = {
 }
 
 
-def _hz(benchmark: str) -> float:
-    """Steps per second of a benchmark, as it comes."""
+def _hz(scope: Scope) -> float:
+    """Steps per second of the study's benchmark."""
     from vlascope import plugins
 
-    env = plugins.benchmark_class(benchmark)()
+    env = plugins.benchmark_class(scope.benchmark)(**scope.options)
     try:
         return env.info.hz
     finally:

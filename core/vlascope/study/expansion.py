@@ -92,7 +92,10 @@ def _parts(study: Study, name: str, baseline: str) -> Parts:
     recipe = recipe_of(study, name)
     try:
         tasks = tuple(known[t] for t in matching(study.benchmark.name, study.tasks))
-        scope = Scope(study.benchmark.name, tasks, known, study.seeds, study.max_steps, baseline)
+        chosen = study.benchmark
+        scope = Scope(
+            chosen.name, tasks, known, study.seeds, study.max_steps, baseline, chosen.options
+        )
         return recipe.parts(name, scope)
     except VlascopeError as error:
         raise Unfit([Problem(("recipes", name), str(error))]) from None

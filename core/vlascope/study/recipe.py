@@ -32,6 +32,7 @@ class Scope:
         seeds: the study's seeds.
         max_steps: environment steps per episode; None for the benchmark's limit.
         baseline: the plain arm that everything is set against.
+        options: what the benchmark is built with.
     """
 
     benchmark: str
@@ -40,6 +41,7 @@ class Scope:
     seeds: tuple[int, ...]
     max_steps: int | None
     baseline: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
