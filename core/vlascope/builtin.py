@@ -6,6 +6,7 @@ from vlascope.hookspecs import Register, hookimpl
 
 __all__ = [
     "register_analyses",
+    "register_datasets",
     "register_interventions",
     "register_perturbations",
     "register_recipes",
@@ -49,6 +50,12 @@ def register_interventions(register: Register) -> None:
     """The first-party interventions."""
     for kind, (target, summary) in _KINDS.items():
         register(kind, f"vlascope.interventions.{target}", summary=summary)
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """The first-party formats of recorded episodes."""
+    register("run", "vlascope.replay.runs:RunFormat", summary="the episodes of a run's folder")
 
 
 @hookimpl

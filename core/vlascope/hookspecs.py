@@ -31,6 +31,11 @@ def register_benchmarks(register: Register) -> None:
 
 
 @hookspec
+def register_datasets(register: Register) -> None:
+    """Name the formats of recorded episodes (subclasses of `vlascope.replay.DatasetFormat`)."""
+
+
+@hookspec
 def register_interventions(register: Register) -> None:
     """Name the interventions (subclasses of `Intervention`) this plugin provides, by `kind`."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vlascope.benchmark import BenchmarkEnv
     from vlascope.interventions import Intervention
     from vlascope.perturbations import Perturbation
+    from vlascope.replay.formats import DatasetFormat
     from vlascope.study.analysis import Analysis
     from vlascope.study.recipe import Recipe
 
@@ -41,6 +42,8 @@ __all__ = [
     "benchmark_class",
     "benchmarks",
     "commands",
+    "dataset_format",
+    "datasets",
     "encoders",
     "intervention_class",
     "interventions",
@@ -59,6 +62,7 @@ BLOCK_VARIABLE = "VLASCOPE_BLOCK"
 Kind = Literal[
     "adapters",
     "benchmarks",
+    "datasets",
     "interventions",
     "perturbations",
     "saes",
@@ -144,6 +148,11 @@ def benchmarks() -> Mapping[str, Registered]:
     return registry()["benchmarks"]
 
 
+def datasets() -> Mapping[str, Registered]:
+    """Registered formats of recorded episodes, by name."""
+    return registry()["datasets"]
+
+
 def interventions() -> Mapping[str, Registered]:
     """Registered interventions by kind."""
     return registry()["interventions"]
@@ -192,6 +201,11 @@ def adapter_class(name: str) -> type[VLAAdapter]:
 def benchmark_class(name: str) -> type[BenchmarkEnv]:
     """The benchmark of that name."""
     return load("benchmarks", name)
+
+
+def dataset_format(name: str) -> type[DatasetFormat]:
+    """The format of recorded episodes of that name."""
+    return load("datasets", name)
 
 
 def intervention_class(kind: str) -> type[Intervention]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vlascope.hookspecs import Register, hookimpl
 
-__all__ = ["register_adapters"]
+__all__ = ["register_adapters", "register_datasets"]
 
 _ADAPTERS = {
     "act": ("act:ACTAdapter", "ACT: ResNet, encoder, decoder; no language"),
@@ -21,3 +21,13 @@ def register_adapters(register: Register) -> None:
     """Offer each under its name."""
     for name, (target, summary) in _ADAPTERS.items():
         register(name, f"vlascope_adapters.lerobot.{target}", summary=summary)
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """Offer LeRobotDataset v3."""
+    register(
+        "lerobot",
+        "vlascope_adapters.lerobot.datasets:LeRobotFormat",
+        summary="LeRobotDataset v3, a folder or an id on the hub; read and written",
+    )

@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "new-adapter": ("vlascope.cli.new_adapter", "Write the package of an adapter of your own."),
     "study": ("vlascope.cli.study", "Validate, plan and run a study file."),
     "steer": ("vlascope.cli.steer", "Play one task before and after steering, with a video."),
+    "record": ("vlascope.cli.record", "Activations of a policy on episodes recorded before."),
+    "export": ("vlascope.cli.export", "Write a run's episodes as a dataset that others read."),
     "report": ("vlascope.cli.report", "Write the report of a finished study."),
     "store": ("vlascope.cli.store", "Look into an activation store, or verify it."),
 }

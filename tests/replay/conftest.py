@@ -1,0 +1,39 @@
+"""A short run of the toy, recorded as it was played."""
+
+import pytest
+
+from vlascope.recording import RecordSpec
+from vlascope.records import EpisodePlan
+from vlascope.rollout import BenchmarkSpec, Film, run_episodes
+from vlascope_adapters.toy.adapter import ToyAdapter
+
+SPEC = RecordSpec(at=("vlm.*.resid_post", "expert.1.resid_post"))
+
+
+@pytest.fixture(scope="session")
+def spec():
+    return SPEC
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory):
+    """The folder of a run with two tasks, three episodes, a changed prompt and a film."""
+    folder = tmp_path_factory.mktemp("replay") / "run"
+    plans = [
+        EpisodePlan(arm="base", task="shared/red", seed=0),
+        EpisodePlan(arm="base", task="unique/green", seed=3),
+        EpisodePlan(arm="told", task="shared/red", seed=1, instruction="go to the green point"),
+    ]
+    run_episodes(
+        ToyAdapter.from_pretrained("bundled"),
+        BenchmarkSpec(name="toy", options={"max_steps": 20}),
+        plans,
+        folder,
+        record=SPEC,
+        film=Film(frames=4),
+        batch=1,
+        workers=1,
+        envs_per_worker=1,
+        progress=False,
+    )
+    return folder
