@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -109,6 +109,10 @@ def run(
     ] = None,
     overrides: Set = None,
     arms: Arms = None,
+    executor: Annotated[
+        Literal["local", "ray"] | None,
+        typer.Option("--executor", help="Where to play; options are in the study's `executor`."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Play every episode that is not finished; run again to resume.
@@ -120,10 +124,15 @@ def run(
         vlascope study run study.yaml --out runs/study
 
         vlascope study run study.yaml --arm 'expert*' --shard 1/4
+
+        vlascope study run study.yaml --executor ray --set executor.actors=8
     """
     from vlascope.study.execution import run_study
 
     found, _ = _laid_out(file, overrides, arms)
+    if executor is not None:
+        chosen = found.executor.model_copy(update={"kind": executor})
+        found = found.model_copy(update={"executor": chosen})
     folder = out or Path("runs") / found.name
     outcome = run_study(
         found,

@@ -64,6 +64,7 @@ class Flight:
         error: why the policy's episode is cut short, or None.
         sent: hashes of the present pictures, where they were perturbed.
         looks, altered, delivered: see `Perturbed`.
+        policy_seconds: its share of the inferences it was part of.
     """
 
     planned: Planned
@@ -80,6 +81,7 @@ class Flight:
     looks: int = 0
     altered: int = 0
     delivered: int = 0
+    policy_seconds: float = 0.0
 
     @property
     def moment(self) -> Moment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
@@ -145,12 +146,15 @@ class RolloutLoop:
             return
         for flight in flights:
             flight.hand_over(self._adapter.info.cameras)
+        started = time.perf_counter()
         chunk = self._adapter.infer(
             [f.observation for f in flights if f.observation is not None],
             generators=[generator_for(f.planned.plan.seed, f.chunk) for f in flights],
             moments=[f.moment for f in flights],
         )
+        share = (time.perf_counter() - started) / len(flights)
         for flight in flights:
+            flight.policy_seconds += share
             flight.largest_batch = max(flight.largest_batch, len(flights))
         self._outcomes.inferred(flights)
         executed = self._adapter.info.executed_steps

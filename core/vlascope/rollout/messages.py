@@ -99,6 +99,7 @@ class Trace:
         predicates: first step (1-based) at which each named condition held.
         initial_predicates: conditions that held before the first step.
         perturbations: what each perturbation did.
+        phases: seconds of physics and of rendering.
     """
 
     steps: int
@@ -109,6 +110,7 @@ class Trace:
     perturbations: tuple[PerturbationReceipt, ...] = ()
     strip: Strip | None = None
     video: bytes | None = field(default=None, repr=False)
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

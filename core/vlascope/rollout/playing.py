@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,12 +37,14 @@ class Playing:
         self._initial: tuple[str, ...] = ()
         self._strip: list[tuple[int, Image]] = []
         self._video: list[Image] = []
+        self._phases = {"physics": 0.0, "render": 0.0}
 
     def begin(self) -> Observed:
         """Reset and look."""
-        self._env.start(self._env.task(self._plan.task), seed=self._plan.seed)
-        self._note_initial_predicates()
-        self._note_scene()
+        with self._timed("physics"):
+            self._env.start(self._env.task(self._plan.task), seed=self._plan.seed)
+            self._note_initial_predicates()
+            self._note_scene()
         self._note_video()
         return Observed(self._plan.slot, 0, *self._observe())
 
@@ -54,7 +60,8 @@ class Playing:
 
     def _advance(self, action: FloatArray) -> bool:
         """One step; whether the episode is over."""
-        result = self._env.step(action)
+        with self._timed("physics"):
+            result = self._env.step(action)
         self._step += 1
         self._actions.append(np.array(action, np.float32))
         self._timelines.hold(self._step, result.predicates)
@@ -63,7 +70,8 @@ class Playing:
                 self._predicates.setdefault(name, self._step)
         if result.success and self._success_step is None:
             self._success_step = self._step
-        self._note_scene()
+        with self._timed("physics"):
+            self._note_scene()
         self._note_video()
         return self._over(result)
 
@@ -76,13 +84,15 @@ class Playing:
         return result.terminated
 
     def _observe(self, *, for_policy: bool = True) -> tuple[Observation, Sent | None]:
-        observation = self._env.observe()
+        with self._timed("render"):
+            observation = self._env.observe()
         observation, sent = self._perturbing.look(observation, self._step, count=for_policy)
         self._timelines.feel(self._step, observation.state)
         film = self._plan.film
         if film is not None and film.frames:
             if film.view == "frame" or not observation.images:
-                picture = self._env.frame()
+                with self._timed("render"):
+                    picture = self._env.frame()
             else:
                 picture = next(iter(observation.images.values()))
             self._strip.append((self._step, picture))
@@ -111,7 +121,8 @@ class Playing:
     def _note_video(self) -> None:
         film = self._plan.film
         if film is not None and film.video and self._step % film.video_every == 0:
-            self._video.append(self._env.frame())
+            with self._timed("render"):
+                self._video.append(self._env.frame())
 
     def _finish(self) -> Trace:
         film = self._plan.film
@@ -132,7 +143,17 @@ class Playing:
             perturbations=self._perturbing.receipts,
             strip=strip,
             video=video,
+            phases=dict(self._phases),
         )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        """Count the time spent inside towards a phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases[phase] += time.perf_counter() - started
 
     def _arrays(self) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.uint8]]:
         dim = self._env.info.action.dim

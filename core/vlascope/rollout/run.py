@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,16 +11,20 @@ from vlascope.interventions import Intervention
 from vlascope.recording import RecordSpec
 from vlascope.records import EpisodePlan, EpisodeRecord
 from vlascope.rollout.film import Film
+from vlascope.rollout.flight import Planned
 from vlascope.rollout.guard import EditGuard
 from vlascope.rollout.job import Job
 from vlascope.rollout.ledger import Ledger
 from vlascope.rollout.lock import exclusive
 from vlascope.rollout.pool import EnvPool
-from vlascope.rollout.progress import reporter
+from vlascope.rollout.progress import Reporter, reporter
 from vlascope.rollout.sight import Perturb
 from vlascope.rollout.spec import BenchmarkSpec
 
-__all__ = ["run_episodes"]
+__all__ = ["Play", "complete", "run_episodes"]
+
+Play = Callable[[Sequence[Planned], Ledger, EditGuard, Reporter], None]
+"""Plays and commits what is missing: `Job.play`, or something that has others do it."""
 
 
 def run_episodes(
@@ -102,10 +106,32 @@ def run_episodes(
         max_failures=max_failures,
         environments=environments,
     )
+    return complete(job, plans, job.play, slots=job.slots, progress=progress, title=title)
+
+
+def complete(
+    job: Job,
+    plans: Sequence[EpisodePlan],
+    play: Play,
+    *,
+    slots: int,
+    progress: bool,
+    title: str,
+) -> list[EpisodeRecord]:
+    """Have `play` finish what is missing in a job's directory, and give back every plan's record.
+
+    Args:
+        job: what is played.
+        plans: the episodes, in the order they are begun.
+        play: plays and commits what it is given, here or elsewhere.
+        slots: how many episodes are under way at once.
+        progress: show progress on standard error.
+        title: what the progress is called.
+    """
     planned = job.planned(plans)
     with exclusive(job.run_dir):
         ledger = Ledger(job.run_dir)
-        guard = EditGuard(job.interventions, min(job.slots, len(plans)))
+        guard = EditGuard(job.interventions, min(slots, len(plans)))
         finished = [r for p in planned if (r := ledger.finished(p.digest)) is not None]
         for earlier in finished:
             guard.count(earlier)
@@ -122,7 +148,7 @@ def run_episodes(
         missing = [p for p in missing if ledger.finished(p.digest) is None or store is not None]
         shown = reporter(title, total=len(plans), skipped=len(plans) - len(missing), show=progress)
         if missing:
-            job.play(missing, ledger, guard, shown)
+            play(missing, ledger, guard, shown)
         guard.close()
         return [r for p in planned if (r := ledger.get(p.digest)) is not None]
 

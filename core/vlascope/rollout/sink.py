@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from vlascope.rollout.film import Strip
 from vlascope.rollout.flight import Flight
 from vlascope.rollout.guard import EditGuard
 from vlascope.rollout.ledger import Ledger
+from vlascope.rollout.log import EpisodeLog, LogLine
 from vlascope.rollout.messages import Trace
 from vlascope.rollout.progress import Reporter
 from vlascope.rollout.prompts import verify_carried
@@ -49,7 +51,8 @@ class EpisodeSink:
         self._run_dir, self._ledger, self._header = run_dir, ledger, header
         self._guard, self._editing, self._recorder = guard, editing, recorder
         self._reporter = reporter
-        self._held: list[tuple[EpisodeRecord, Trace]] = []
+        self._log = EpisodeLog(run_dir)
+        self._held: list[tuple[EpisodeRecord, Trace, float]] = []
 
     def inferred(self, flights: list[Flight]) -> None:
         """Take what was recorded of this batch."""
@@ -63,7 +66,7 @@ class EpisodeSink:
         logs = self._editing.logs_of(record.plan.episode)
         trace = replace(trace, arrays={**trace.arrays, **logs})
         self._editing.forget(record.plan.episode)
-        self._held.append((record, trace))
+        self._held.append((record, trace, flight.policy_seconds))
         self._guard.count(record)
         if self._guard.settled:
             self.flush()
@@ -73,6 +76,7 @@ class EpisodeSink:
         self.dropped(flight)
         record = self._record(flight, None, reason)
         self._ledger.append(record)
+        self._log.append(LogLine.of(record, {"policy": flight.policy_seconds}))
         self._reporter.advance(success=None)
 
     def dropped(self, flight: Flight) -> None:
@@ -85,7 +89,8 @@ class EpisodeSink:
     def flush(self) -> None:
         """Commit every episode held: activations, arrays and pictures, then the line."""
         while self._held:
-            record, trace = self._held[0]
+            record, trace, policy_seconds = self._held[0]
+            started = time.perf_counter()
             if self._recorder is not None:
                 self._recorder.commit(record)
             assert record.arrays is not None
@@ -93,6 +98,8 @@ class EpisodeSink:
             self._write_pictures(record, trace.strip, trace.video)
             self._ledger.append(record)
             self._held.pop(0)
+            written = {"policy": policy_seconds, "write": time.perf_counter() - started}
+            self._log.append(LogLine.of(record, {**trace.phases, **written}))
             self._reporter.advance(success=record.success)
 
     def _write_pictures(

@@ -119,6 +119,31 @@ class ActivationStore:
         self._catalogue.add(name)
         return path
 
+    def adopt(self, unit: str, raw: bytes) -> Path:
+        """Write the file of a unit that another process built, replacing what went by its name.
+
+        Raises:
+            CorruptFile: it is no whole unit.
+            DiskFull: no space left; nothing stored before is lost.
+        """
+        name = file_name(unit)
+        path = self.path / UNITS / name
+        write_atomically(path, raw)
+        self._open.pop(name, None)
+        self._catalogue.add(name)
+        return path
+
+    def path_of(self, episode: str) -> Path:
+        """The file that holds an episode.
+
+        Raises:
+            FileMissing: none does.
+        """
+        name = self._catalogue.file_of(episode)
+        if name is None:
+            raise FileMissing(f"{self.path} holds no activations of episode {episode!r}")
+        return self.path / UNITS / name
+
     def add(
         self, unit: str, cache: ActivationCache, labels: Mapping[str, Labels] | None = None
     ) -> Path:

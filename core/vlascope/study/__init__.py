@@ -1,7 +1,8 @@
 """Studies: paired sets of rollouts that differ in one thing, and the questions they answer."""
 
 from vlascope.study.design import Design, design
-from vlascope.study.execution import Executor, LocalExecutor, Outcome, run_study
+from vlascope.study.execution import Outcome, run_study
+from vlascope.study.executors import Executor, LocalExecutor
 from vlascope.study.groups import WorkGroup
 from vlascope.study.loading import load_study
 from vlascope.study.metrics import METRICS

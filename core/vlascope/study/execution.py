@@ -3,87 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from vlascope.errors import DiskFull, EditMisfired, EditUnavailable, UnknownName, VlascopeError
 from vlascope.interventions import parse_intervention
-from vlascope.loading import load
 from vlascope.recording import ActivationCache, RecordSpec
 from vlascope.records import EpisodeRecord
-from vlascope.rollout import BenchmarkSpec, Film, open_environments, run_episodes
 from vlascope.study.analysing import Analysing
 from vlascope.study.design import Design, design
-from vlascope.study.editing import bind, expanded_for, found
+from vlascope.study.editing import expanded_for, found
+from vlascope.study.executors import Executor, opened_executors
 from vlascope.study.expansion import analysis_of, expanded
 from vlascope.study.from_analysis import FROM_ANALYSIS, analyses_of
 from vlascope.study.groups import WorkGroup
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
-from vlascope.study.schema import PolicyChoice, Study
+from vlascope.study.schema import Study
 
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
-    from vlascope.interventions.sources import ActivationSource
-    from vlascope.rollout.pool import EnvPool
 
-__all__ = ["Executor", "LocalExecutor", "Outcome", "Shard", "load_policy", "run_study"]
+__all__ = ["Outcome", "Shard", "run_study", "verify_receipts"]
 
 Say = Callable[[str], None]
 Shard = tuple[int, int]
 """0-based index, and how many there are."""
-
-
-class Executor(Protocol):
-    """Plays the episodes of one arm of one policy, wherever that may be."""
-
-    def run(self, design: Design, group: WorkGroup) -> list[EpisodeRecord]:
-        """The records of all of the group's plans, playing only what is not finished."""
-        ...
-
-
-@dataclass(frozen=True)
-class LocalExecutor:
-    """Plays on this machine: environments in worker processes, the policy in this one.
-
-    Attributes:
-        adapter: the policy.
-        run_dir: where its episodes go.
-        environments: started once and shared by all arms; None to start them for each.
-        progress: show progress bars.
-    """
-
-    adapter: VLAAdapter
-    run_dir: Path
-    environments: EnvPool | None = None
-    progress: bool = True
-
-    def run(self, design: Design, group: WorkGroup) -> list[EpisodeRecord]:
-        """Play what is missing."""
-        study = design.study
-        return run_episodes(
-            self.adapter,
-            _benchmark(study),
-            group.plans,
-            self.run_dir,
-            interventions=bind(design, group, self._recorded),
-            record=group.record,
-            perturb=group.definition.perturb,
-            film=_film(study, group),
-            batch=1 if study.batch == "exact" else "greedy",
-            workers=study.workers,
-            envs_per_worker=study.envs_per_worker,
-            environments=self.environments,
-            progress=self.progress,
-            title=group.arm,
-        )
-
-    def _recorded(self) -> ActivationSource:
-        from vlascope.store import ActivationStore
-
-        return ActivationStore.open(self.run_dir / "activations")
 
 
 @dataclass(frozen=True)
@@ -110,17 +58,6 @@ class Outcome:
             for arm, o in arms.items()
             if o.status not in ("ok", "not_applicable")
         ]
-
-
-def load_policy(choice: PolicyChoice) -> VLAAdapter:
-    """The policy a study chose, loaded."""
-    return load(
-        choice.adapter,
-        choice.checkpoint,
-        device=choice.device,
-        dtype=choice.dtype,
-        **choice.options,
-    )
 
 
 def run_study(
@@ -156,18 +93,13 @@ def run_study(
         part = run_dir / "shards" / f"{shard[0] + 1}-of-{shard[1]}"
     claim(run_dir, study)
     outcome = Outcome()
-    with open_environments(
-        _benchmark(study),
-        part / "workers",
-        workers=study.workers,
-        envs_per_worker=study.envs_per_worker,
-    ) as environments:
+    with opened_executors(study, part, progress=progress) as opened:
         for name, choice in study.policies.items():
-            adapter = load_policy(choice)
-            executor = LocalExecutor(adapter, part / name, environments, progress)
-            playing = _Playing(laid_out, name, executor, part, say)
-            outcome.arms[name] = playing.ended
-            playing.run()
+            with ExitStack() as stack:
+                executor = opened(name, choice, stack)
+                playing = _Playing(laid_out, name, executor, part, say)
+                outcome.arms[name] = playing.ended
+                playing.run()
     return outcome
 
 
@@ -181,7 +113,7 @@ class _Playing:
 
     laid_out: Design
     policy: str
-    executor: LocalExecutor
+    executor: Executor
     part: Path
     say: Say
     ended: dict[str, ArmOutcome] = field(default_factory=dict)
@@ -313,23 +245,3 @@ def verify_receipts(group: WorkGroup, records: Sequence[EpisodeRecord]) -> None:
                     f"episode {record.plan.episode} where {receipt.expected} were declared "
                     f"({receipt.mismatches} mismatches): check its tokens, steps and source"
                 )
-
-
-def _benchmark(study: Study) -> BenchmarkSpec:
-    return BenchmarkSpec(name=study.benchmark.name, options=study.benchmark.options)
-
-
-def _film(study: Study, group: WorkGroup) -> Film | None:
-    options = study.report
-    shown: Literal[True, False] = (
-        options.strip_arms is None or group.arm in options.strip_arms
-    ) and group.role != "source"
-    if not options.strips or not shown:
-        return None
-    pairs = [pair.rpartition("/") for pair in options.strips]
-    return Film(
-        frames=options.frames,
-        only=frozenset((task, int(seed)) for task, _, seed in pairs),
-        view=options.view,
-        video=options.video,
-    )

@@ -16,7 +16,7 @@ from vlascope.recording import RecordSpec, capture
 from vlascope.specs import check_compatible
 from vlascope.study.design import Design
 from vlascope.study.editing import for_policy
-from vlascope.study.execution import load_policy
+from vlascope.study.executors import load_policy
 from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.groups import WorkGroup
 

@@ -27,6 +27,7 @@ WITHOUT_EFFECT = frozenset(
         "about",
         "workers",
         "envs_per_worker",
+        "executor",
         "groups",
         "findings",
         "report",

@@ -24,6 +24,7 @@ __all__ = [
     "Arm",
     "BenchmarkChoice",
     "Controls",
+    "ExecutorChoice",
     "Finding",
     "PolicyChoice",
     "Prompt",
@@ -67,6 +68,32 @@ class PolicyChoice(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class ExecutorChoice(Strict):
+    """Where episodes are played; `executor: ray` is short for `{kind: ray}`.
+
+    Attributes:
+        kind: `local`, in processes on this machine; `ray`, by actors on any node of a cluster.
+        address: of a running Ray cluster (`auto`, `ray://...`); None starts one on this machine.
+        actors: how many hold a copy of the policy, each with `workers` environment processes.
+        cpus, gpus: what each actor takes of the cluster, fractions allowed.
+        unit: episodes that an actor plays before it hands them over, and loses if it dies.
+        driver_device: where the driver holds its own copy; None for the policy's device.
+    """
+
+    kind: Literal["local", "ray"] = "local"
+    address: str | None = None
+    actors: Annotated[int, Field(ge=1)] = 2
+    cpus: Annotated[float, Field(ge=0)] = 1.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    unit: Annotated[int, Field(ge=1, le=50)] = 10
+    driver_device: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
 
 
 class BenchmarkChoice(Strict):
@@ -257,6 +284,7 @@ class Study(Strict):
         max_steps: environment steps per episode; None for the benchmark's limit.
         batch: `batched` plays many episodes at once; `exact` one at a time, bit for bit.
         workers: processes that hold environments; `envs_per_worker` in each.
+        executor: where episodes are played.
         baseline: the arm that others are paired with; by default the first.
         groups: task patterns by group name, for findings.
         pairings: source task by target task, by pairing name.
@@ -281,6 +309,7 @@ class Study(Strict):
     batch: Literal["batched", "exact"] = "batched"
     workers: Annotated[int, Field(ge=1)] = 2
     envs_per_worker: Annotated[int, Field(ge=1)] = 2
+    executor: ExecutorChoice = ExecutorChoice()
     baseline: str = ""
     groups: dict[Name, Patterns] = Field(default_factory=dict)
     pairings: dict[Name, dict[str, str]] = Field(default_factory=dict)
