@@ -21,8 +21,8 @@ def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[Verdict]:
 
     `changed` and `destroyed` need an adjusted (Holm) p of at most `alpha` and an interval without
     zero. `zero` needs |difference| below the smallest difference that n pairs would have shown,
-    that one to be at most the size of a destruction, and not to be told apart; everything else is
-    `unresolved`.
+    that one to be at most the size of a destruction, and an interval that includes zero; everything
+    else is `unresolved`.
     """
     ps = holm([c.p for c in comparisons])
     return [_verdict(c, p, alpha) for c, p in zip(comparisons, ps, strict=True)]
@@ -36,4 +36,4 @@ def _verdict(found: Comparison, p: float | None, alpha: float) -> Verdict:
         return "destroyed" if value < DESTRUCTION else "changed"
     limit = found.detectable
     small = limit is not None and abs(value) < limit <= -DESTRUCTION
-    return "zero" if small else "unresolved"
+    return "zero" if small and not found.difference.resolved else "unresolved"

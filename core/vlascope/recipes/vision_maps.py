@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlascope.recipes.vision_judging import Effect, Judged
-from vlascope.report.wording import amount, interval, p_value
+from vlascope.report.wording import bare, interval, p_value
 from vlascope.sections import Figure
 
 __all__ = ["Map", "heat_figure"]
@@ -110,7 +110,7 @@ def _shown(effect: Effect | None, unit: str) -> float | None:
 def _text(effect: Effect | None, unit: str) -> str:
     if effect is None or effect.comparison.difference.value is None:
         return ""
-    text = amount(effect.comparison.difference.value, unit, signed=True).removesuffix(" cm")
+    text = bare(effect.comparison.difference.value, unit, signed=True)
     return f"<b>[{text}]</b>" if effect.found else text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vlascope.recipes.vision_judging import Effect, Judged, judge
 from vlascope.recipes.vision_maps import Map, heat_figure
 from vlascope.recipes.vision_tables import Numbers, effect_table, receipt_table
-from vlascope.report.wording import amount, interval, p_value
+from vlascope.report.wording import amount, bare, interval, p_value
 from vlascope.sections import Block, Picture, Prose, Section
 from vlascope.statistics import Estimate, Pair
 from vlascope.study.findings import estimate
@@ -223,7 +223,7 @@ def _limits(
         f"{len(rest)} of {of} arms with a {what} are not told apart from {against} in {measure}, "
         f"at {n} pairs each"
     )
-    if known and float(amount(max(known), unit).removesuffix(" cm")) > 0:
+    if known and float(bare(max(known), unit)) > 0:
         text += f"; differences below {amount(max(known), unit)} cannot be resolved in all of them"
         text += " even before the adjustment"
     return f"{text}: {names}."

@@ -14,6 +14,7 @@ from vlascope.report.content import ReportContent
 from vlascope.report.figures import behaviour_figure, forest_figure, paths_figure
 from vlascope.report.tables import EffectLine
 from vlascope.report.templating import templates
+from vlascope.sections import Section
 from vlascope.study.metrics import METRICS
 
 __all__ = ["page"]
@@ -31,6 +32,7 @@ def page(content: ReportContent) -> str:
         .get_template("report.html.j2")
         .render(
             content=content,
+            own=[f for f in content.findings if not of_a_recipe(f.answer.name, _recipes(content))],
             metrics=METRICS,
             style=Markup(_text("style.css")),
             script=Markup(_text("script.js")),
@@ -45,8 +47,11 @@ def page(content: ReportContent) -> str:
 
 def _own(content: ReportContent) -> list[EffectLine]:
     """The effects of arms that the study wrote itself; recipes' chapters show theirs."""
-    recipes = {section.name: section for section in content.sections}
-    return [effect for effect in content.effects if not of_a_recipe(effect.arm, recipes)]
+    return [e for e in content.effects if not of_a_recipe(e.arm, _recipes(content))]
+
+
+def _recipes(content: ReportContent) -> dict[str, Section]:
+    return {section.name: section for section in content.sections}
 
 
 def _text(name: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from vlascope.report.wording import amount, interval, p_value, spoken
+from vlascope.report.wording import amount, bare, interval, p_value, spoken
+from vlascope.sections import Section
 
 __all__ = ["templates"]
 
@@ -25,12 +28,22 @@ def templates() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        amount=amount, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
+        amount=amount, bare=bare, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
     )
+    environment.filters["of_a_recipe"] = _of_a_recipe
     environment.filters["short"] = _short
     environment.filters["code"] = _with_code
     environment.filters["breakable"] = _breakable
     return environment
+
+
+def _of_a_recipe(findings: Sequence[Any], section: Section) -> list[Any]:
+    """The findings that a chapter's recipe asked, about the chapter's policy."""
+    return [
+        f
+        for f in findings
+        if f.answer.name.startswith(f"{section.name}_") and f.answer.policy == section.policy
+    ]
 
 
 def _short(value: float) -> str:

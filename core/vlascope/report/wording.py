@@ -8,8 +8,10 @@ from vlascope.statistics import Comparison, Estimate
 from vlascope.study.findings import Answer, ArmAnswer, Contrast, ControlAnswer
 from vlascope.study.metrics import METRICS
 
-__all__ = ["amount", "headline", "p_value", "spoken", "unresolved"]
+__all__ = ["amount", "bare", "headline", "p_value", "spoken", "unresolved"]
 
+_SPOKEN = {"m": "cm", "mm/step": "mm/step", "m/s": "m/s"}
+"""Units as they are printed; shares and pure numbers have none."""
 ROLES = {
     "identity": "identity",
     "random_direction": "random direction",
@@ -26,11 +28,16 @@ def spoken(role: str) -> str:
 
 
 def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """A value with the digits its unit deserves: `0.85`, `+0.12`, `3.4 cm`."""
+    """A value with the digits its unit deserves: `0.85`, `+0.12`, `3.4 cm`, `0.21 m/s`."""
     if value is None:
         return "not measured"
+    return f"{bare(value, unit, signed=signed)} {_SPOKEN.get(unit, '')}".rstrip()
+
+
+def bare(value: float, unit: str, *, signed: bool = False) -> str:
+    """The same without its unit, for the lower end of an interval."""
     sign = "+" if signed else ""
-    text = f"{100 * value:{sign}.1f} cm" if unit == "m" else f"{value:{sign}.2f}"
+    text = f"{100 * value:{sign}.1f}" if unit == "m" else f"{value:{sign}.2f}"
     return text.replace("-", "\u2212")
 
 
@@ -40,8 +47,8 @@ def interval(found: Estimate, unit: str, *, signed: bool = False) -> str:
         return f"not measured (n = 0, {found.missing} missing)"
     text = amount(found.value, unit, signed=signed)
     if found.low is not None and found.high is not None:
-        low, high = (amount(v, unit, signed=signed) for v in (found.low, found.high))
-        text += f" [{low.removesuffix(' cm')}, {high}]"
+        low = bare(found.low, unit, signed=signed)
+        text += f" [{low}, {amount(found.high, unit, signed=signed)}]"
     text += f", n = {found.n}"
     return text + (f" ({found.missing} missing)" if found.missing else "")
 

@@ -57,6 +57,9 @@ def heat_map(found: ProbeMap, pathway: str) -> Figure:
     )
 
 
+_OBJECT, _WELL = "object.", 0.8
+
+
 def score_table(scores: Sequence[ProbeScore]) -> Table:
     """One row per target and point, beside control, raw state and held-out tasks."""
     rows = tuple(
@@ -132,10 +135,19 @@ def removal_table(removals: Sequence[Removal]) -> Table:
 
 
 def best_sentences(found: ProbeMap) -> tuple[str, ...]:
-    """For every target where it is read most selectively, with n, interval and control."""
+    """For every target where it is read most selectively, with n, interval and control.
+
+    Coordinates of objects, of which a scene has dozens, are counted instead.
+    """
+    best = {
+        target: max((s for s in found.scores if s.target == target), key=lambda s: s.selectivity)
+        for target in found.targets
+    }
+    objects = [s for target, s in best.items() if target.startswith(_OBJECT)]
     said = []
-    for target in found.targets:
-        s = max((s for s in found.scores if s.target == target), key=lambda s: s.selectivity)
+    for target, s in best.items():
+        if s in objects:
+            continue
         low, high = s.score.low, s.score.high
         interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
         raw = "" if s.raw_state is None else f", raw state {s.raw_state:.2f}"
@@ -143,6 +155,14 @@ def best_sentences(found: ProbeMap) -> tuple[str, ...]:
             f"`{target}` is read best at `{s.point}`: {s.metric} {s.score.value:.2f}{interval}, "
             f"n = {s.score.n} episodes, control {s.control:.2f}{raw} (the best of "
             f"{len(found.points)} points, so this is optimistic)."
+        )
+    if objects:
+        well = sum((s.score.value or 0.0) >= _WELL for s in objects)
+        fewest, most = min(s.score.n for s in objects), max(s.score.n for s in objects)
+        said.append(
+            f"Of {len(objects)} coordinates of objects, {well} are read with R² of {_WELL} or more "
+            f"somewhere (n = {fewest} to {most} episodes, each the best of {len(found.points)} "
+            "points); the table says which."
         )
     return tuple(said)
 
