@@ -25,6 +25,9 @@ demo: ## The main job: look into a trained policy in MetaWorld, and report (10 m
 		store=$(OUT)/tinyvla/activations out=$(OUT)/saes
 	$(RUN) vlascope sae fidelity $(OUT)/saes/*.*/topk --benchmark metaworld \
 		--task "multi/open-drawer" --task "multi/press-button" --task "faucet-*" --seeds 2 --max-steps 60
+	$(RUN) vlascope sae success $(OUT)/saes/vlm.3.resid_post/topk --benchmark metaworld \
+		--task "multi/press-button" --seeds 0-9 --max-steps 100 --no-random-direction \
+		--out $(OUT)/hooked --quiet
 	for point in vlm.3.resid_post expert.1.resid_post; do \
 		rm -rf $(OUT)/features/$$point; \
 		$(RUN) vlascope features index $(OUT)/saes/$$point/topk $(OUT)/tinyvla/activations \
