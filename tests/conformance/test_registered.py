@@ -9,7 +9,7 @@ import pytest
 from vlascope import conformance, plugins
 from vlascope.conformance.results import run_check
 
-SIMULATORS = {"metaworld": "metaworld"}
+SIMULATORS = {"aloha": "gym_aloha", "metaworld": "metaworld"}
 ADAPTERS = sorted(plugins.adapters())
 BENCHMARKS = [
     pytest.param(name, marks=[pytest.mark.sim, pytest.mark.slow] if name in SIMULATORS else [])
