@@ -19,6 +19,7 @@ from vlascope.report.ledgers import (
     receipt_lines,
 )
 from vlascope.report.paths import PathPanel, path_panels
+from vlascope.report.stops import early_stops
 from vlascope.report.strips import StripPanel, strip_panels
 from vlascope.report.tables import EffectLine, MotionLine, SuccessLine, effects, motion, successes
 from vlascope.report.wording import headline, unresolved
@@ -95,7 +96,13 @@ def collect(run_dir: str | Path) -> ReportContent:
     """
     manifest, episodes, outcomes = read_run(Path(run_dir))
     study = manifest.study
-    measuring = Measuring(design(study), episodes)
+    stopped = {
+        (policy, arm): frozenset(o.stopped.seeds)
+        for policy, arms in outcomes.items()
+        for arm, o in arms.items()
+        if o.stopped is not None
+    }
+    measuring = Measuring(design(study), episodes, stopped)
     policies = tuple(study.policies)
     answers = [
         answer(measuring, name, finding, policy)
@@ -107,7 +114,7 @@ def collect(run_dir: str | Path) -> ReportContent:
         about=study.about,
         facts=_facts(manifest, measuring),
         findings=tuple(AnsweredQuestion(answer=a, words=headline(a, policies)) for a in answers),
-        sections=chapters(Path(run_dir), measuring),
+        sections=(*chapters(Path(run_dir), measuring), *early_stops(study, outcomes)),
         successes=successes(measuring),
         effects=effects(measuring),
         motion=motion(measuring),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from vlascope.statistics import Comparison, Estimate, rate
+from vlascope.statistics import Comparison, Estimate
 from vlascope.study.findings import estimate, paired
-from vlascope.study.groups import WorkGroup
+from vlascope.study.groups import Cell, WorkGroup
 from vlascope.study.measuring import Measuring
 from vlascope.study.metrics import METRICS
 
@@ -55,16 +55,16 @@ def successes(measuring: Measuring) -> tuple[SuccessLine, ...]:
     lines = []
     for policy, group in _shown(measuring):
         values = measuring.values(policy, group.arm, "success")
-        by_task: dict[str, list[float | None]] = {}
-        for (task, _), value in values.items():
-            by_task.setdefault(task, []).append(value)
+        by_task: dict[str, dict[Cell, float | None]] = {}
+        for (task, seed), value in values.items():
+            by_task.setdefault(task, type(values)())[task, seed] = value
         lines.append(
             SuccessLine(
                 policy=policy,
                 arm=group.arm,
                 role=group.role,
-                pooled=rate(list(values.values())),
-                by_task={task: rate(v) for task, v in by_task.items()},
+                pooled=estimate("success", values),
+                by_task={task: estimate("success", v) for task, v in by_task.items()},
             )
         )
     return tuple(lines)

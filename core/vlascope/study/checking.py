@@ -28,7 +28,7 @@ def problems_of(study: Study) -> list[Problem]:
         return names
     checks: tuple[Callable[[Study], Iterable[Problem]], ...] = (
         _tasks, _pairings, _prompts, _perturbations, _edits, _windows, _analyses,
-        control_problems, _findings, _report,
+        control_problems, _findings, _report, _stops,
     )  # fmt: skip
     return [problem for check in checks for problem in check(study)]
 
@@ -71,6 +71,12 @@ def _prompts(study: Study) -> Iterator[Problem]:
         if prompt is not None and not isinstance(prompt, str) and prompt.task is not None:
             at = ("arms", name, "prompt", "task")
             yield from known_name(at, prompt.task, study.pairings, "pairing")
+
+
+def _stops(study: Study) -> Iterator[Problem]:
+    for i, rule in enumerate(study.stop):
+        if rule.against is not None:
+            yield from known_name(("stop", i, "against"), rule.against, study.arms, "arm")
 
 
 def _windows(study: Study) -> Iterator[Problem]:

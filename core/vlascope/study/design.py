@@ -64,8 +64,13 @@ class Design:
         """Every `count`-th (task, seed) from `index` (0-based), with the recordings it needs.
 
         Raises:
-            StudyFileError: arms wait for an analysis, which reads episodes of all shards.
+            StudyFileError: arms wait for an analysis, or may stop early, by episodes of all shards.
         """
+        if self.study.stop:
+            raise StudyFileError(
+                "arms that may stop early (`stop`) look at all of their episodes: run the study in "
+                "one piece, split it by arms (--arm), or leave `stop` out (--set stop=[])"
+            )
         waiting = [g.arm for g in self.groups if analyses_of(g.definition.interventions)]
         if waiting:
             raise StudyFileError(

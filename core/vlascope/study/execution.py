@@ -23,6 +23,7 @@ from vlascope.study.from_analysis import FROM_ANALYSIS, analyses_of
 from vlascope.study.groups import WorkGroup
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
 from vlascope.study.schema import Study
+from vlascope.study.stopping import played_until_clear
 
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
@@ -177,7 +178,7 @@ class _Playing:
         try:
             own = found(group, self.executor.adapter.info.pathways, analysing.results)
             points = self._check(own)
-            records = self.executor.run(self.laid_out, own)
+            records, stopped = played_until_clear(self.executor, self.laid_out, own)
             verify_receipts(own, records)
         except DiskFull:
             raise
@@ -185,7 +186,7 @@ class _Playing:
             return ArmOutcome(status="skipped", error=str(error))
         except (VlascopeError, ValidationError) as error:
             return ArmOutcome(status="failed", error=f"{type(error).__name__}: {error}")
-        return ArmOutcome(status="ok", hook_points=points)
+        return ArmOutcome(status="ok", hook_points=points, stopped=stopped)
 
     def _keep(self, name: str, outcome: ArmOutcome) -> None:
         if self.ended.get(name) == outcome:

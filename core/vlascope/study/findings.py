@@ -15,9 +15,10 @@ from vlascope.statistics import (
     contrast,
     rate,
 )
+from vlascope.study.anytime import anytime_comparison, anytime_rate
 from vlascope.study.design import Design
 from vlascope.study.groups import Cell
-from vlascope.study.measuring import Measuring
+from vlascope.study.measuring import MayStop, Measuring
 from vlascope.study.metrics import METRICS
 from vlascope.study.parts import parts_of
 from vlascope.study.schema import Finding
@@ -81,6 +82,8 @@ class Answer(BaseModel):
 
 def estimate(metric: str, values: Values) -> Estimate:
     """A rate with Wilson's interval, or a mean with a bootstrap interval over tasks."""
+    if METRICS[metric].binary and isinstance(values, MayStop):
+        return anytime_rate(values)
     if METRICS[metric].binary:
         return rate(list(values.values()))
     by_task = _by_task(values)
@@ -91,6 +94,8 @@ def estimate(metric: str, values: Values) -> Estimate:
 def paired(metric: str, arm: Values, control: Values) -> Comparison:
     """Arm minus control over the cells both were planned for."""
     cells = [cell for cell in arm if cell in control]
+    if METRICS[metric].binary and (isinstance(arm, MayStop) or isinstance(control, MayStop)):
+        return anytime_comparison({cell: (arm[cell], control[cell]) for cell in cells})
     pairs = [Pair(task, arm[task, seed], control[task, seed]) for task, seed in cells]
     return compare(pairs, binary=METRICS[metric].binary)
 
@@ -145,7 +150,7 @@ def _control_answer(
 ) -> ControlAnswer:
     tasks = list(dict.fromkeys(task for task, _ in values))
     theirs = measuring.values(policy, control, finding.metric, tasks, like=arm)
-    theirs = {cell: v for cell, v in theirs.items() if cell in values}
+    theirs = type(theirs)({cell: v for cell, v in theirs.items() if cell in values})
     return ControlAnswer(
         role=role,
         arm=control,

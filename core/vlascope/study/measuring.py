@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vlascope.study.design import Design
 from vlascope.study.groups import Cell, Reference
 from vlascope.study.metrics import METRICS, Trio
 from vlascope.study.played import Episodes, Played
+from vlascope.study.stopping import rule_of
 
-__all__ = ["Measuring"]
+__all__ = ["MayStop", "Measuring"]
+
+
+class MayStop(dict[Cell, float | None]):
+    """Values of an arm that a rule may stop early: only anytime-valid intervals hold for them."""
+
 
 _UNRELATED = 48
 """Unrelated episodes that an alignment is ranked among."""
@@ -23,10 +29,12 @@ class Measuring:
     Attributes:
         design: what was planned.
         episodes: what was played.
+        stopped: by (policy, arm), the seeds that were played of an arm that stopped early.
     """
 
     design: Design
     episodes: Episodes
+    stopped: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
     _baselines: dict[str, list[Played]] = field(default_factory=dict, repr=False, compare=False)
 
     def values(
@@ -49,8 +57,12 @@ class Measuring:
                 same source as the arm it controls.
         """
         wanted = None if tasks is None else set(tasks)
-        found: dict[Cell, float | None] = {}
+        early = rule_of(self.design.study, arm) is not None
+        found: dict[Cell, float | None] = MayStop() if early else {}
+        seeds = self.stopped.get((policy, arm))
         for plan in self.design.group(arm).plans:
+            if seeds is not None and plan.seed not in seeds:
+                continue
             if wanted is None or plan.task in wanted:
                 cell = (plan.task, plan.seed)
                 trio = self.trio(policy, arm, cell, like=like)

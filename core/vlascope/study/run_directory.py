@@ -15,6 +15,7 @@ from vlascope.rollout.versions import own_versions
 from vlascope.store.durable import write_atomically
 from vlascope.study.played import Episodes, Played
 from vlascope.study.schema import Study
+from vlascope.study.stopping import Stopped
 
 __all__ = ["ArmOutcome", "RunManifest", "claim", "keep_outcome", "read_manifest", "read_run"]
 
@@ -28,6 +29,7 @@ WITHOUT_EFFECT = frozenset(
         "workers",
         "envs_per_worker",
         "executor",
+        "stop",
         "groups",
         "findings",
         "report",
@@ -56,6 +58,7 @@ class ArmOutcome(BaseModel):
             from failed, or found nothing; `not_applicable` where a policy lacks its hook points.
         error: why.
         hook_points: by edit, the names it was written with and the points they stood for.
+        stopped: why it ended before all of its seeds were played, or None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +66,7 @@ class ArmOutcome(BaseModel):
     status: Literal["ok", "failed", "skipped", "not_applicable"]
     error: str | None = None
     hook_points: list[list[str]] = Field(default_factory=list)
+    stopped: Stopped | None = None
 
 
 def claim(run_dir: Path, study: Study) -> None:

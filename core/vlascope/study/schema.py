@@ -30,6 +30,7 @@ __all__ = [
     "Prompt",
     "ReportOptions",
     "SourceChoice",
+    "Stop",
     "Strict",
     "Study",
 ]
@@ -249,6 +250,43 @@ class Finding(Strict):
     tasks: Patterns | None = None
 
 
+class Stop(Strict):
+    """When an arm may end early: its anytime-valid interval is narrow, or has left a value out.
+
+    Attributes:
+        metric: what is asked about.
+        arms: globs of arms; `against` itself is always played to its end by this rule.
+        against: the arm that is subtracted, on equal tasks and seeds; None for the arm's own rate.
+        width: stop when the interval is no wider.
+        leaves: stop when the interval leaves this value out; 0 for a difference, unless `width`
+            is given.
+        every: episodes between two looks at least, rounded up to whole seeds.
+    """
+
+    metric: Literal["success"] = "success"
+    arms: Patterns = ("*",)
+    against: str | None = None
+    width: Annotated[float, Field(gt=0, le=2)] | None = None
+    leaves: Annotated[float, Field(ge=-1, le=1)] | None = None
+    every: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> Stop:
+        if self.against is None and self.width is None and self.leaves is None:
+            raise ValueError(
+                "say when the answer is clear: `width: W`, `leaves: RATE`, or `against: ARM` for a "
+                "difference from another arm that leaves out 0"
+            )
+        return self
+
+    @property
+    def decides(self) -> float | None:
+        """The value that an interval has to leave out; None where only its width counts."""
+        if self.leaves is None and self.against is not None and self.width is None:
+            return 0.0
+        return self.leaves
+
+
 class ReportOptions(Strict):
     """What the report shows beyond tables.
 
@@ -294,6 +332,7 @@ class Study(Strict):
         analyses: work between arms, `{kind: ..., arms: [...]}` with options, by name; arms use
             what it finds by `{kind: from_analysis, analysis: NAME, key: KEY}`.
         findings: questions by name.
+        stop: when an arm may end early, one rule or several; the first that names an arm counts.
         report: what the report shows.
         expanded: whether the recipes' parts are among the rest already.
     """
@@ -317,6 +356,7 @@ class Study(Strict):
     recipes: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     analyses: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     findings: dict[Name, Finding] = Field(default_factory=dict)
+    stop: Annotated[tuple[Stop, ...], BeforeValidator(_one_or_many)] = ()
     report: ReportOptions = ReportOptions()
     expanded: bool = False
 
