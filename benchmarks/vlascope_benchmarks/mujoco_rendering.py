@@ -7,7 +7,7 @@ import ctypes
 import os
 import sys
 import weakref
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -81,13 +81,16 @@ class OffscreenRenderer:
     """Draws one MuJoCo model off screen, at any size up to a limit.
 
     `"fast"` leaves out shadows, reflections and anti-aliasing, which is most of the cost of a
-    software renderer. The mode is fixed at creation, because the buffers are made for it.
+    software renderer. The mode is fixed at creation, because the buffers are made for it. Geoms of
+    `hidden_groups` are not drawn.
 
     Raises:
         NoRenderer: no OpenGL context can be made; the message names the packages to install.
     """
 
-    def __init__(self, model: Any, *, mode: RenderMode, max_size: int) -> None:
+    def __init__(
+        self, model: Any, *, mode: RenderMode, max_size: int, hidden_groups: Sequence[int] = ()
+    ) -> None:
         import mujoco
 
         _configure(model, mode, max_size)
@@ -97,6 +100,8 @@ class OffscreenRenderer:
         _close_at_exit(self)
         self._scene = mujoco.MjvScene(model, maxgeom=2000)
         self._options = mujoco.MjvOption()
+        for group in hidden_groups:
+            self._options.geomgroup[group] = 0
         if mode == "fast":
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._scene.flags[flag] = 0
