@@ -55,7 +55,8 @@ class BenchmarkInfo:
         action: what `step` takes.
         state: the proprioceptive streams of an observation.
         cameras: the pictures of an observation.
-        max_steps: environment steps after which an episode is truncated.
+        max_steps: environment steps after which an episode is truncated; where tasks differ in it,
+            the present task's, and the most of all before one is played.
         hz: control rate in steps per second of simulated time.
     """
 

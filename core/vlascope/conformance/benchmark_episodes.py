@@ -78,6 +78,7 @@ def steps_are_seeded(subject: BenchmarkSubject) -> None:
 def steps_say_what_they_should(subject: BenchmarkSubject) -> None:
     """Results hold plain booleans, and an episode is truncated after `max_steps`."""
     env, task = subject.env, subject.sample[0]
+    env.reset(task.name, seed=0)
     results = subject.play(env, task.name, steps=env.info.max_steps)
     for result in results:
         flags = (result.success, result.terminated, result.truncated, *result.predicates.values())
