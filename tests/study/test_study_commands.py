@@ -1,5 +1,6 @@
 """`vlascope study` and `vlascope report`, as they are typed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,32 @@ def test_a_plan_says_what_it_takes(capsys):
     assert code == 0
     assert "432 episodes; at most about" in out
     assert "GB of activations" in out
+
+
+@pytest.mark.slow
+def test_a_plan_is_also_one_json_object(capsys):
+    code, out, _ = typed(capsys, "plan", TOY, "--arm", "vlm", "--json")
+    assert code == 0
+    (share,) = json.loads(out)["policies"]
+    arms = {arm["arm"]: arm for arm in share["arms"]}
+    assert (
+        arms["vlm"]["activation_gigabytes"] == 0 < arms["baseline.source"]["activation_gigabytes"]
+    )
+    assert share["total"]["episodes"] == sum(arm["episodes"] for arm in share["arms"])
+    assert 0 < share["policy_gigabytes"] < 0.001
+
+
+@pytest.mark.slow
+def test_a_run_says_what_it_took_and_its_status_can_be_asked(capsys, tmp_path):
+    small = ("--set", "seeds=0", "--arm", "baseline")
+    code, out, _ = typed(capsys, "study", "run", TOY, "--out", tmp_path, *small, "--quiet")
+    assert code == 0
+    assert "6 episodes in" in out
+    assert "time at work: physics" in out
+    code, out, _ = typed(capsys, "study", "status", tmp_path, "--json")
+    found = json.loads(out)
+    assert (code, found["finished"], found["active"]) == (0, 6, 1)
+    assert found["remaining_seconds"] > 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -83,19 +85,42 @@ def validate(file: File, overrides: Set = None) -> None:
     typer.echo(f"{file}: sound; {len(laid_out.groups)} arms, {episodes} episodes")
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
 @app.command()
-def plan(file: File, overrides: Set = None, arms: Arms = None) -> None:
+def plan(file: File, overrides: Set = None, arms: Arms = None, as_json: Json = False) -> None:
     """Show what would run, and measure on a few steps what it will take.
 
     Examples:
 
         vlascope study plan study.yaml --set seeds=0-4
     """
+    show_plan(file, overrides, arms, as_json=as_json)
+
+
+def show_plan(
+    file: str, overrides: list[str] | None, arms: list[str] | None, *, as_json: bool
+) -> None:
+    """Print episodes, hours, memory and activations, per arm and in total."""
     from vlascope.study.planning import cost
 
-    _, laid_out = _laid_out(file, overrides, arms)
-    for share in cost(laid_out):
+    found, laid_out = _laid_out(file, overrides, arms)
+    shares = cost(laid_out)
+    if as_json:
+        whole = {
+            "schema": "vlascope.plan/1",
+            "study": found.name,
+            "executor": found.executor.kind,
+            "may_stop_early": bool(found.stop),
+            "policies": [share.as_json() for share in shares],
+        }
+        typer.echo(json.dumps(whole, indent=1))
+        return
+    for share in shares:
         _show(share)
+    if found.stop:
+        typer.echo("arms may stop early (`stop`): these are the most they can take")
 
 
 @app.command()
@@ -134,6 +159,7 @@ def run(
         chosen = found.executor.model_copy(update={"kind": executor})
         found = found.model_copy(update={"executor": chosen})
     folder = out or Path("runs") / found.name
+    began = time.time()
     outcome = run_study(
         found,
         folder,
@@ -142,10 +168,54 @@ def run(
         progress=not quiet,
         say=lambda line: typer.secho(line, fg="red", err=True),
     )
+    _sum_up(folder, began)
     if not outcome.ok:
         typer.echo(f"{len(outcome.complaints)} arms did not finish; see {folder}/outcomes.json")
         raise typer.Exit(1)
     typer.echo(f"every arm finished; `vlascope report {folder}` says what was found")
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="The run directory of a study.")],
+    as_json: Json = False,
+) -> None:
+    """Say how far a study is, over all workers and shards, while it runs or afterwards.
+
+    Examples:
+
+        vlascope study status runs/study
+    """
+    from dataclasses import asdict
+
+    from vlascope.study.status import status as status_of
+
+    found = status_of(folder)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=1))
+        return
+    left = found.remaining_seconds
+    soon = "" if left is None else f", {left / 60:.1f} minutes remain"
+    typer.echo(
+        f"{found.finished} of {found.planned} episodes; {found.per_minute:.1f} a minute by "
+        f"{found.active} workers over the last 10 minutes{soon}"
+    )
+    for line in found.tally.sentences():
+        typer.echo(line)
+
+
+def _sum_up(folder: Path, began: float) -> None:
+    """What this run took and how its episodes failed, by kind."""
+    from vlascope.study.status import log_lines, tally
+
+    lines = [line for line in log_lines(folder) if line.at >= began]
+    if not lines:
+        return
+    minutes = (time.time() - began) / 60
+    rate = len(lines) / max(minutes, 1e-9)
+    typer.echo(f"{len(lines)} episodes in {minutes:.1f} minutes, {rate:.1f} a minute")
+    for line in tally(lines).sentences():
+        typer.echo(line)
 
 
 def _laid_out(
@@ -173,9 +243,10 @@ def _show(share: Cost) -> None:
     from rich.table import Table
 
     table = Table(title=f"policy {share.policy}", title_justify="left")
-    for column in ("arm", "role", "episodes", "edits", "records"):
+    for column in ("arm", "role", "episodes", "hours", "GB", "edits", "records"):
         table.add_column(column, overflow="fold")
-    for group in share.groups:
+    for arm in share.arms:
+        group = arm.group
         edits = "\n".join(
             f"{e['kind']} at {', '.join(e['at'])}"
             if "at" in e
@@ -183,9 +254,16 @@ def _show(share: Cost) -> None:
             for e in group.definition.interventions
         )
         kept = ", ".join(group.record.at) if group.record else ""
-        table.add_row(group.arm, group.role, str(len(group.plans)), edits, kept)
+        amounts = (str(arm.episodes), f"{arm.minutes / 60:.2f}", f"{arm.gigabytes:.2f}")
+        table.add_row(group.arm, group.role, *amounts, edits, kept)
     Console().print(table)
     typer.echo(
-        f"{share.episodes} episodes; at most about {share.minutes:.1f} minutes if every episode "
-        f"runs to its last step, and {share.gigabytes:.2f} GB of activations"
+        f"{share.episodes} episodes; at most about {share.minutes / 60:.2f} hours "
+        f"({share.minutes:.1f} minutes) if every episode runs to its last step, and "
+        f"{share.gigabytes:.2f} GB of activations"
     )
+    gpu = (
+        "" if share.gpu_gigabytes is None else f", at most {share.gpu_gigabytes:.2f} GB of it used"
+    )
+    copies = "" if share.copies == 1 else f", {share.copies} copies"
+    typer.echo(f"the policy holds {share.memory_gigabytes:.2g} GB on {share.device}{gpu}{copies}")
