@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "describe": ("vlascope.cli.describe", "What a policy is made of: pathways, points, tokens."),
     "new-adapter": ("vlascope.cli.new_adapter", "Write the package of an adapter of your own."),
     "study": ("vlascope.cli.study", "Validate, plan and run a study file."),
+    "plan": ("vlascope.cli.plan", "What a study will take: hours, memory, GB."),
     "steer": ("vlascope.cli.steer", "Play one task before and after steering, with a video."),
     "record": ("vlascope.cli.record", "Activations of a policy on episodes recorded before."),
     "export": ("vlascope.cli.export", "Write a run's episodes as a dataset that others read."),
