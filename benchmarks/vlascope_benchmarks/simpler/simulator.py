@@ -44,18 +44,18 @@ class TwinSimulator:
                 render_backend="cpu" if device == "cpu" else "gpu",
             )
         self.env.get_obs = _nothing  # ManiSkill draws at every reset and step otherwise
-        self._home = self.env.agent.robot.qpos[0].numpy().copy()
         self._expert = PickAndPlace(slow_release=twin.needs_contact)
         self._start: Mapping[str, Pose] = {}
 
     def begin(self, seed: int) -> None:
         """Go to initial state `seed` modulo their number, whatever was played before.
 
-        The arm goes home first, because ManiSkill lets the things fall while the arm is still
-        where the episode before left it.
+        The scene is built anew: PhysX keeps contacts from the episode before, which otherwise move
+        the next start by a few units in the last place.
         """
-        self.env.agent.reset(init_qpos=self._home)
-        self.env.reset(seed=seed, options={"episode_id": seed % self._twin.starts})
+        with _quiet():
+            start = {"episode_id": seed % self._twin.starts, "reconfigure": True}
+            self.env.reset(seed=seed, options=start)
         self._expert = PickAndPlace(slow_release=self._twin.needs_contact)
         self._start = self.poses()
 
