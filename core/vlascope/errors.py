@@ -20,6 +20,7 @@ __all__ = [
     "MisalignedActivations",
     "NoRenderer",
     "RunLocked",
+    "ServerLost",
     "StudyFileError",
     "UnknownName",
     "UnusableActivations",
@@ -97,6 +98,10 @@ class AlreadyThere(VlascopeError, FileExistsError):
 
 class RunLocked(VlascopeError, RuntimeError):
     """Another process is writing this directory."""
+
+
+class ServerLost(VlascopeError, ConnectionError):
+    """A policy server that cannot be reached, or that went away in the middle."""
 
 
 class StudyFileError(VlascopeError, ValueError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vlascope.interventions import Intervention
     from vlascope.types import Observation
 
-__all__ = ["Editing", "Receipt", "intervene"]
+__all__ = ["EditSession", "Editing", "Receipt", "Tally", "intervene"]
 
 
 class Receipt(BaseModel):
@@ -58,7 +58,7 @@ class Receipt(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Tally:
+class Tally:
     """One firing that edited: which episodes, and by how much."""
 
     episodes: tuple[str, ...]
@@ -72,12 +72,12 @@ class _Tally:
         rows = zip(self.episodes, self.ratios.tolist(), strict=True)
         return [ratio for name, ratio in rows if episode in (None, name)]
 
-    def without(self, episode: str) -> _Tally:
+    def without(self, episode: str) -> Tally:
         """The same firing, of the other episodes."""
         if episode not in self.episodes:
             return self
         rest = [i for i, name in enumerate(self.episodes) if name != episode]
-        return _Tally(tuple(self.episodes[i] for i in rest), self.call, self.ratios[rest])
+        return Tally(tuple(self.episodes[i] for i in rest), self.call, self.ratios[rest])
 
 
 @dataclass
@@ -113,24 +113,26 @@ class _Sum:
         )
 
 
-class _EditSession(HookSession):
+class EditSession(HookSession):
     """One intervention at all its points."""
 
     def __init__(self, adapter: VLAAdapter, intervention: Intervention) -> None:
         super().__init__(adapter, adapter.match(intervention.at))
         intervention.check(adapter.info, self.points)
         self.intervention = intervention
-        self._tallies: list[_Tally] = []
+        self._tallies: list[Tally] = []
         self._expected: Counter[str] = Counter()
         self._missed: Counter[str] = Counter()
         self._forgotten = _Sum()
         self._refuse_impossible_calls()
 
     def begin(self, observations: Sequence[Observation], moments: Sequence[Moment] | None) -> None:
+        """Let the intervention see what is about to be inferred from."""
         super().begin(observations, moments)
         self.intervention.observe(self.batch.moments, observations, self.adapter.info)
 
     def fired(self, point: HookPoint, call: int, value: Tensor) -> Tensor | None:
+        """Edit the rows that are concerned, and count them."""
         edit = self.intervention
         if edit.calls is not None and call not in edit.calls:
             return None
@@ -146,6 +148,23 @@ class _EditSession(HookSession):
         if len(rows) == len(value):
             return new
         return value.index_copy(0, torch.tensor(rows, device=value.device), new)
+
+    def hand_over(self) -> tuple[list[Tally], Counter[str], Counter[str]]:
+        """Tallies, and expected and missed row edits by episode, which this session then forgets.
+
+        For whoever keeps the receipts elsewhere.
+        """
+        found = self._tallies, self._expected, self._missed
+        self._tallies, self._expected, self._missed = [], Counter(), Counter()
+        return found
+
+    def take_over(
+        self, tallies: Sequence[Tally], expected: Mapping[str, int], missed: Mapping[str, int]
+    ) -> None:
+        """Count what another session did in this one's place."""
+        self._tallies.extend(tallies)
+        self._expected.update(expected)
+        self._missed.update(missed)
 
     def receipt(self, episode: str | None = None) -> Receipt:
         """What was done, to one episode or to all."""
@@ -194,9 +213,7 @@ class _EditSession(HookSession):
         kept = [i for i, h in enumerate(hit) if h]
         self._missed.update(e for e, h in zip(episodes, hit, strict=True) if not h)
         if kept:
-            self._tallies.append(
-                _Tally(tuple(episodes[i] for i in kept), firing.call, ratios[kept])
-            )
+            self._tallies.append(Tally(tuple(episodes[i] for i in kept), firing.call, ratios[kept]))
         return new
 
     def _token_mask(self, value: Tensor, firing: Firing) -> Tensor:
@@ -226,7 +243,7 @@ class _EditSession(HookSession):
 class Editing:
     """The interventions at work in a `with intervene(...)` block."""
 
-    def __init__(self, sessions: Sequence[_EditSession]) -> None:
+    def __init__(self, sessions: Sequence[EditSession]) -> None:
         self._sessions = tuple(sessions)
 
     @property
@@ -285,7 +302,7 @@ def intervene(
         IncompatibleError: an intervention does not suit this policy or these points.
     """
     with ExitStack() as stack:
-        sessions = [stack.enter_context(_EditSession(adapter, i)) for i in interventions]
+        sessions = [stack.enter_context(EditSession(adapter, i)) for i in interventions]
         editing = Editing(sessions)
         yield editing
         if must_fire:

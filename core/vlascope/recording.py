@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
     from vlascope.types import Observation
 
-__all__ = ["ActivationCache", "Captured", "RecordSpec", "capture", "record"]
+__all__ = ["ActivationCache", "Captured", "RecordSpec", "Recording", "capture", "record"]
 
 
 class RecordSpec(BaseModel):
@@ -167,7 +167,7 @@ class _StopForward(BaseException):
     """Everything wanted has been recorded; the rest of the forward pass is not needed."""
 
 
-class _Recording(HookSession):
+class Recording(HookSession):
     """Keeps a clone of what it sees; never edits."""
 
     def __init__(self, adapter: VLAAdapter, spec: RecordSpec, *, stop: bool = False) -> None:
@@ -181,6 +181,7 @@ class _Recording(HookSession):
         self._latest: tuple[Tensor, int, Tensor] | None = None
 
     def fired(self, point: HookPoint, call: int, value: Tensor) -> None:
+        """Keep what the spec names."""
         if self.spec.calls is None or call in self.spec.calls:
             if len(value) != len(self.batch.moments):
                 raise MisalignedActivations(
@@ -195,6 +196,7 @@ class _Recording(HookSession):
             raise _StopForward
 
     def finish(self) -> None:
+        """The chunk is complete."""
         self._latest = None
         super().finish()
 
@@ -232,7 +234,7 @@ def record(adapter: VLAAdapter, at: str | Sequence[str] | RecordSpec) -> Iterato
     Raises:
         UnknownName: a glob matches no hook point.
     """
-    with _Recording(adapter, _as_spec(at)) as session:
+    with Recording(adapter, _as_spec(at)) as session:
         yield session.cache
 
 
@@ -245,7 +247,7 @@ def capture(
     moments: Sequence[Moment] | None = None,
 ) -> ActivationCache:
     """Record one inference and stop the forward pass after the last wanted activation."""
-    with _Recording(adapter, _as_spec(at), stop=True) as session:
+    with Recording(adapter, _as_spec(at), stop=True) as session:
         session.begin(observations, moments)
         noise = generators or [generator_for(0) for _ in observations]
         try:

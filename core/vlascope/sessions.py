@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
@@ -76,6 +76,15 @@ class HookSession(ABC):
                 "predict_chunk(...), so that the session knows which moments these rows are"
             )
         return self._batch
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each point has fired in the inference under way."""
+        return {str(p): n for p, n in zip(self.points, self._counts, strict=True)}
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """Take it from someone else how often each point fired in the inference under way."""
+        self._counts = [counts[str(point)] for point in self.points]
 
     def __enter__(self) -> Self:
         taps = self.adapter.hook_points()

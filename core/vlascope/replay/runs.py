@@ -124,7 +124,7 @@ class RunDataset(_OfRun):
         """Free the simulator."""
         if "env" in self.__dict__:
             self.env.close()
-            del self.__dict__["env"]
+            del self.env
 
     def _compare(
         self, env: BenchmarkEnv, arrays: EpisodeArrays, episode: RecordedEpisode, step: int
