@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SIMULATORS = ("aloha", "libero", "metaworld", "simpler")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FENCE = re.compile(
     r"(?:^<!-- not run(?P<reason>.*?)-->\n)?"
@@ -49,7 +50,8 @@ def pages_with_python() -> list[object]:
     params = []
     for page in PAGES:
         run = [b for b in blocks(page) if b.reason is None]
-        marks = [pytest.mark.sim] if any("metaworld" in b.code.lower() for b in run) else []
+        code = "".join(block.code.lower() for block in run)
+        marks = [pytest.mark.sim] if any(name in code for name in SIMULATORS) else []
         if run:
             params.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
     return params
