@@ -16,7 +16,8 @@ from vlascope.study.run_directory import read_run
 pytest.importorskip("metaworld")
 
 STUDY = Path(__file__).parent / "mechanics.yaml"
-ADAPTERS = sorted(set(plugins.adapters()) - {"toy"})  # toy plays a benchmark of its own
+# toy plays a benchmark of its own, and remote serves it
+ADAPTERS = sorted(set(plugins.adapters()) - {"toy", "remote"})
 
 pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
