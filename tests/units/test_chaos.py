@@ -86,38 +86,40 @@ def under(pid):
         wanted |= {p[0] for p in new}
 
 
-def victim(rng, driver, executor):
-    """The driver, one of its environment workers, or a Ray actor, whoever chance picks."""
-    below = under(driver.pid)
-    workers = [p[0] for p in below if "vlascope.rollout.worker" in p[2]]
-    actors = [p[0] for p in below if p[2].startswith("ray::UnitActor")]
-    kinds = [[driver.pid], workers, actors] if executor == "ray" else [[driver.pid], workers]
-    return rng.choice([kind for kind in kinds if kind]), driver.pid
+def alive(kind, driver):
+    """The driver, its environment workers, or its Ray actors: who of them is up."""
+    if kind == "driver":
+        return [driver.pid]
+    name = {"worker": "vlascope.rollout.worker", "actor": "ray::UnitActor"}[kind]
+    return [pid for pid, _, command in under(driver.pid) if name in command]
 
 
-def disturb(folder, executor, rng, kills):
-    """Run until done, killing someone now and then; how often whom."""
-    killed = Counter()
+def disturb(folder, executor, rng, kinds):
+    """Run until done, killing one of every kind in turn after some more episodes."""
+    left = list(kinds)
     while True:
         driver = start(folder, executor)
-        while driver.poll() is None and sum(killed.values()) < kills:
-            aim = finished(folder) + rng.randint(1, 2 * EPISODES // kills)
-            while driver.poll() is None and finished(folder) < aim:
-                time.sleep(0.005)
+        while left and driver.poll() is None:
+            aim = finished(folder) + rng.randint(1, EPISODES // (len(kinds) + 1))
+            while driver.poll() is None and (finished(folder) < aim or not alive(left[0], driver)):
+                time.sleep(0.02)
             if driver.poll() is not None:
                 break
-            pids, own = victim(rng, driver, executor)
-            pid = rng.choice(pids)
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            killed["driver" if pid == own else "worker"] += 1
+            if kill(rng.choice(alive(left[0], driver) or [driver.pid])):
+                left.pop(0)
         code = driver.wait()
         if code == 0:
-            return killed
+            return left
         assert code == -signal.SIGKILL, f"the run ended with {code}"
-        assert sum(killed.values()) <= kills
+
+
+def kill(pid):
+    """Whether there was somebody to kill."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +134,19 @@ def test_the_study_has_200_episodes():
     assert len(study.arms) * len(study.seeds) * 5 == EPISODES
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize(
+    ("executor", "kinds"),
+    [
+        ("local", ["worker", "driver", "driver", "worker", "worker", "driver"]),
+        ("ray", ["actor", "driver", "worker", "actor"]),
+    ],
+)
 def test_every_episode_is_there_once_and_equal_to_an_undisturbed_run(
-    undisturbed, tmp_path, executor
+    undisturbed, tmp_path, executor, kinds
 ):
     rng = random.Random(executor)
-    killed = disturb(tmp_path, executor, rng, kills=8 if executor == "local" else 4)
-    assert killed["driver"]
-    assert killed["worker"]
+    rng.shuffle(kinds)
+    assert disturb(tmp_path, executor, rng, kinds) == [], "it ended before all were killed"
     # A worker that is killed under an episode leaves an error, which the next run plays again.
     for _ in range(2):
         assert start(tmp_path, "local").wait() == 0

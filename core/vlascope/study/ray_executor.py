@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +68,9 @@ class RayExecutor:
             for folder in ("episodes", "frames", "videos"):
                 sweep_temporary(self.run_dir / folder)
             sink = UnitSink(self.run_dir, ledger, guard, job.stored(), shown)
-            with shown:
-                units = cut(missing, size, players)
-                for played in self.fleet.play(Assignment.of(job), units):
+            units = self.fleet.play(Assignment.of(job), cut(missing, size, players))
+            with shown, closing(units):
+                for played in units:
                     sink.take(played)
                 sink.flush()
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -95,7 +95,9 @@ class RayFleet:
     ) -> None:
         self.close()
 
-    def play(self, assignment: Assignment, units: Sequence[Unit]) -> Iterator[PlayedUnit]:
+    def play(
+        self, assignment: Assignment, units: Sequence[Unit]
+    ) -> Generator[PlayedUnit, None, None]:
         """Every unit as it is finished; the unit of a worker that is lost is played again.
 
         Raises:
@@ -145,9 +147,7 @@ class RayFleet:
             if ref not in self._starting:
                 over.append(ref)
                 continue
-            actor = self._starting.pop(ref)
-            if self._result(ref, actor) is not None:
-                continue
+            self._result(ref, self._starting.pop(ref))
         return over
 
     def _result(self, ref: Any, actor: Any) -> Any | None:
