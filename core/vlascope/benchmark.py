@@ -137,7 +137,11 @@ class BenchmarkEnv(ABC):
         return by_name[name]
 
     def scene_state(self) -> Mapping[str, Pose]:
-        """Poses of the things in the scene by name; `"end_effector"` is always among them."""
+        """Poses of the things in the scene by name; `"end_effector"` is always among them.
+
+        Names that begin with `end_effector.` are further hands (`"end_effector.left"`); what is
+        measured of objects leaves them out.
+        """
         raise CapabilityMissing(
             f"{self.name} gives no scene state; override scene_state() to return object poses"
         )

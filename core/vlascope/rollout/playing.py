@@ -17,7 +17,7 @@ from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
 from vlascope.rollout.timelines import Timelines
 from vlascope.types import FloatArray, Image, Observation, Pose, StepResult
 
-__all__ = ["Playing"]
+__all__ = ["Playing", "is_hand"]
 
 
 class Playing:
@@ -159,10 +159,15 @@ class Playing:
         dim = self._env.info.action.dim
         actions = np.asarray(self._actions, np.float32).reshape(len(self._actions), dim)
         tracks = {
-            name if name == "end_effector" else f"object.{name}": np.asarray(track, np.float32)
+            name if is_hand(name) else f"object.{name}": np.asarray(track, np.float32)
             for name, track in self._positions.items()
         }
         return {"action": actions, **tracks, **self._timelines.arrays(self._step)}
+
+
+def is_hand(name: str) -> bool:
+    """Whether a thing of the scene is a hand, `end_effector` or `end_effector.NAME`."""
+    return name.partition(".")[0] == "end_effector"
 
 
 def _position(pose: Pose | None) -> npt.NDArray[np.float64]:
