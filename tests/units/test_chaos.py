@@ -105,7 +105,8 @@ def disturb(folder, executor, rng, kinds):
                 time.sleep(0.02)
             if driver.poll() is not None:
                 break
-            if kill(rng.choice(alive(left[0], driver) or [driver.pid])):
+            there = alive(left[0], driver)
+            if there and kill(rng.choice(there)):
                 left.pop(0)
         code = driver.wait()
         if code == 0:

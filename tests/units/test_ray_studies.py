@@ -128,3 +128,19 @@ def test_an_edit_that_never_acts_is_refused_before_anything_is_written(tmp_path,
     assert outcome.arms["toy"]["hooked"].status == "failed"
     assert "edited nothing" in (outcome.arms["toy"]["hooked"].error or "")
     assert {r.plan.arm for r in read_episodes(tmp_path / "toy")} == {"base"}
+
+
+def test_analyses_run_on_the_driver_and_arms_use_what_they_found(tmp_path, ray_cluster):
+    edit = "{kind: from_analysis, analysis: average, key: vlm.2.resid_post}"
+    parts = (
+        "arms={base: {}, without: {interventions: [" + edit + "], controls: {waived: a test}}}",
+        "analyses={average: {kind: means, arms: [base], at: [vlm.2.resid_post]}}",
+        "findings={}", "groups={}", "pairings={}", 'tasks=["suite:shared"]',
+    )  # fmt: skip
+    for executor in ("ray", "local"):
+        study = load_study(TOY, [*SMALL, *parts, f"executor={executor}"])
+        outcome = run_study(study, tmp_path / executor, progress=False)
+        assert outcome.ok, outcome.complaints
+    found = [tmp_path / e / "toy" / "analyses" / "average" for e in ("ray", "local")]
+    assert (found[0] / "inputs.sha256").read_text() == (found[1] / "inputs.sha256").read_text()
+    assert happened(tmp_path / "ray") == happened(tmp_path / "local")
