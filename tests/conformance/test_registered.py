@@ -10,9 +10,16 @@ from vlascope import conformance, plugins
 from vlascope.conformance.results import run_check
 
 SIMULATORS = {"aloha": "gym_aloha", "metaworld": "metaworld"}
+SLOW = SIMULATORS.keys() - {"aloha"}
 ADAPTERS = sorted(plugins.adapters())
 BENCHMARKS = [
-    pytest.param(name, marks=[pytest.mark.sim, pytest.mark.slow] if name in SIMULATORS else [])
+    pytest.param(
+        name,
+        marks=[
+            *([pytest.mark.sim] if name in SIMULATORS else []),
+            *([pytest.mark.slow] if name in SLOW else []),
+        ],
+    )
     for name in sorted(plugins.benchmarks())
 ]
 
