@@ -76,7 +76,7 @@ class Libero(BenchmarkEnv):
         size: int = 256,
         render: RenderMode = "full",
         max_steps: int | None = None,
-        keep: int = 2,
+        keep: int = 4,
         assets: str | Path | None = None,
         pro: str | Path | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vlascope.errors import CapabilityMissing
 from vlascope.types import FloatArray
-from vlascope_benchmarks.libero.hand import CLOSE, DOWN, FORWARD, OPEN, Hand
+from vlascope_benchmarks.libero.hand import ACROSS, CLOSE, DOWN, FORWARD, OPEN, Hand
 
 if TYPE_CHECKING:
     from vlascope_benchmarks.libero.simulator import Simulator
@@ -82,12 +82,11 @@ class Expert:
             yield from self._pick_and_place(thing, place[0])
 
     def _pick_and_place(self, thing: str, place: str) -> Actions:
-        """Grasp, lift and put down; where the grasp slips, from the rim's other side."""
+        """Grasp, lift and put down; where the grasp slips, again at another place of the rim."""
         kind = thing.rsplit("_", 1)[0]
-        near = -1.0 if self._at(thing)[1] > self._at(place)[1] else 1.0
-        near = 1.0 if self._in_drawer(place) else near
-        for side in (near, -near, near, -near):
+        for side in self._sides(thing, place):
             offset = _grasp(kind, side)
+            self._hand.face(ACROSS if side[0] else DOWN)
             yield from self._grasp(thing, offset)
             if self._holds(thing):
                 break
@@ -103,9 +102,18 @@ class Expert:
         yield from self._hand.wait(13, OPEN)
         yield from self._hand.go(lambda: over() + _ABOVE, OPEN, near=0.03, patience=20)
 
+    def _sides(self, thing: str, place: str) -> list[tuple[float, float]]:
+        """Directions from a rim's middle to try: first where no drawer or wall is in the way."""
+        nearer = self._at(thing)[1] > self._at(place)[1] and not self._in_drawer(place)
+        near = -1.0 if nearer else 1.0
+        along: list[tuple[float, float]] = [(0.0, near), (0.0, -near)]
+        across = [(1.0, 0.0), (-1.0, 0.0)]
+        return [*across, *along] if self._lies_in_drawer(thing) else [*along, *across]
+
     def _grasp(self, thing: str, offset: Float64) -> Actions:
         hand = self._hand
         yield from hand.go(lambda: self._at(thing) + offset + _ABOVE, OPEN, near=0.015, patience=80)
+        yield from hand.turn(OPEN, patience=25)
         yield from hand.go(
             lambda: self._at(thing) + offset, OPEN, near=0.01, patience=40, gently=True
         )
@@ -125,8 +133,9 @@ class Expert:
             return self._handle(drawer)
 
         front = np.array([0.0, 0.1, 0.0])
+        hand.face(FORWARD)
         yield from hand.go(lambda: handle() + front + _ABOVE, OPEN, near=0.05, patience=80)
-        yield from hand.turn(FORWARD, OPEN, patience=60)
+        yield from hand.turn(OPEN, patience=40)
         for _ in range(3):
             yield from hand.go(lambda: handle() + front, OPEN, near=0.012, patience=40)
             yield from hand.go(handle, OPEN, near=0.008, patience=25)
@@ -138,8 +147,8 @@ class Expert:
                 break
         clear = hand.at() + np.array([0.0, 0.08, 0.0])
         yield from hand.go(clear, OPEN, near=0.03, patience=30)
+        hand.face(DOWN)
         yield from hand.go(clear + _LIFT, OPEN, near=0.05, patience=40)
-        yield from hand.turn(DOWN, OPEN, patience=60)
 
     def _turn_on(self, stove: str) -> Actions:
         """Push the knob's near end sideways with closed fingers."""
@@ -159,6 +168,13 @@ class Expert:
     def _in_drawer(self, place: str) -> bool:
         """Whether the place moves with a joint."""
         return bool(getattr(self._simulator.env.object_sites_dict.get(place), "joints", None))
+
+    def _lies_in_drawer(self, thing: str) -> bool:
+        """Whether the thing is inside a place that moves with a joint."""
+        env = self._simulator.env
+        states, places = env.object_states_dict, env.object_sites_dict
+        inside = (states[p].check_contain(states[thing]) for p in places if self._in_drawer(p))
+        return any(inside)
 
     def _at(self, name: str) -> Float64:
         return np.array(self._simulator.poses()[name].position)
@@ -183,9 +199,9 @@ def _order(condition: tuple[str, ...]) -> int:
     return 0 if condition[0] in ("open", "turnon") else 1
 
 
-def _grasp(kind: str, side: float) -> Float64:
+def _grasp(kind: str, side: tuple[float, float]) -> Float64:
     """From a thing's own point to where the fingers close."""
     if kind in _RIMS:
         radius, height = _RIMS[kind]
-        return np.array([0.0, side * radius, height])
+        return np.array([side[0] * radius, side[1] * radius, height])
     return np.array([0.0, 0.0, _TALL_GRASP if kind in _TALL else 0.0])

@@ -13,7 +13,7 @@ from vlascope.types import FloatArray
 if TYPE_CHECKING:
     from vlascope_benchmarks.libero.simulator import Simulator
 
-__all__ = ["CLOSE", "DOWN", "FORWARD", "OPEN", "Hand"]
+__all__ = ["ACROSS", "CLOSE", "DOWN", "FORWARD", "OPEN", "Hand"]
 
 Float64 = npt.NDArray[np.float64]
 Actions = Iterator[FloatArray]
@@ -22,6 +22,9 @@ OPEN, CLOSE = -1.0, 1.0
 
 DOWN = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])
 """The grip site's axes when it points at the table; its first is where the fingers open."""
+
+ACROSS = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
+"""Pointing at the table, fingers opening along the world's x."""
 
 FORWARD = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
 """Pointing along the world's -y, fingers above each other."""
@@ -60,15 +63,18 @@ class Hand:
                 step[2] = max(step[2], -0.5)
             yield self._action(step, grip)
 
-    def turn(self, facing: Float64, grip: float, *, patience: int) -> Actions:
-        """Turn until the grip site's axes are those of `facing`, and keep them so."""
-        self._facing, here = facing, self.at()
+    def face(self, facing: Float64) -> None:
+        """Turn while moving, until the grip site's axes are those of `facing`."""
+        if self._facing is not None or facing is not DOWN:
+            self._facing = facing
+
+    def turn(self, grip: float, *, patience: int) -> Actions:
+        """Stay until it faces where it should."""
+        here = self.at()
         for _ in range(patience):
-            if np.linalg.norm(self._turn_left()) < 0.05:
+            if np.linalg.norm(self._turn_left()) < 0.1:
                 break
             yield self._action(np.clip((here - self.at()) / _METRES, -1, 1), grip)
-        if facing is DOWN:
-            self._facing = None
 
     def wait(self, steps: int, grip: float) -> Actions:
         """Stay and let the fingers move."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import warnings
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -81,7 +82,9 @@ def _import_robosuite_quietly() -> None:
         sys.modules[private] = ModuleType(private)
     macros = _loaded("robosuite.macros", Path(spec.submodule_search_locations[0]) / "macros.py")
     macros.__dict__["FILE_LOGGING_LEVEL"] = None
-    import_module("robosuite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import_module("robosuite")
 
 
 def _loaded(name: str, path: Path) -> ModuleType:
