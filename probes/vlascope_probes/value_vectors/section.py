@@ -52,15 +52,19 @@ class _View:
 
 
 def value_vector_section(recipe: ValueVectorRecipe, reading: Reading) -> Section:
-    """Arms, held against random neurons and prompting, and opposites against each other."""
+    """Arms, held against random neurons and prompting, and opposites against each other.
+
+    Sentences tell what holding did to the hand's speed; the table has every measure.
+    """
     view = _View(recipe, reading)
     result = reading.analyses.get(f"{reading.name}_words")
     comparisons = list(_comparisons(view))
+    told = [c for c in comparisons if c.metric == "hand_speed" and c.found.difference.resolved]
     return Section(
         name=reading.name,
         title=recipe.title,
         policy=reading.policy,
-        sentences=(*(result.sentences if result else ()), *map(_sentence, comparisons)),
+        sentences=(*(result.sentences if result else ()), *map(_sentence, told)),
         blocks=(_arms(view), _differences(comparisons), *(result.blocks if result else ())),
         unresolved=(*(result.unresolved if result else ()), *_unresolved(view, comparisons)),
     )
@@ -160,13 +164,12 @@ def _differences(comparisons: Sequence[_Compared]) -> Table:
 
 def _sentence(compared: _Compared) -> str:
     difference, unit = compared.found.difference, KNOWN[compared.metric].unit
-    verdict = "differs from" if difference.resolved else "is not told apart from"
     share = ""
     if compared.base and compared.metric != "success" and difference.value is not None:
         share = f", {difference.value / compared.base:+.0%} of the plain policy's"
     low, high = (float("nan") if v is None else v for v in (difference.low, difference.high))
     return (
-        f"`{compared.arm}`: {KNOWN[compared.metric].label} {verdict} that of {compared.other} "
+        f"`{compared.arm}`: {KNOWN[compared.metric].label} differs from that of {compared.other} "
         f"({difference.value or 0:+.3g} {unit}, 95 % interval {low:+.3g} to {high:+.3g}, "
         f"n = {difference.n}{share})."
     )
