@@ -51,7 +51,7 @@ def test_lerobots_loader_reads_what_was_played(kind, played, request):
     folder = request.getfixturevalue(kind)
     found = LeRobotDataset("local/any", root=folder, video_backend="pyav", return_uint8=True)
     run = RunDataset(played)
-    assert found.num_episodes == len(run.episodes) == 3
+    assert found.num_episodes == len(run.episodes) == 4
     assert found.fps == 10
     assert found.num_frames == sum(e.steps for e in run.episodes)
     assert found.meta.video_keys == (["observation.images.top"] if kind == "video" else [])
@@ -62,7 +62,7 @@ def test_lerobots_loader_reads_what_was_played(kind, played, request):
         for step, frame in zip(range(episode.steps), frames, strict=True):
             item = found[row]
             assert (item["episode_index"], item["frame_index"]) == (i, step)
-            assert item["task"] == episode.instruction
+            assert item["task"] == frame.instruction
             np.testing.assert_array_equal(item["action"], arrays.actions[step])
             np.testing.assert_array_equal(
                 item["observation.state"], arrays.states["position"][step]
@@ -72,7 +72,8 @@ def test_lerobots_loader_reads_what_was_played(kind, played, request):
                 picture = (255 * picture).round()
             picture = picture.permute(1, 2, 0).numpy().astype(float)
             off = np.abs(picture - frame.values["top"])
-            assert off.mean() < 8 if kind == "video" else off.max() == 0
+            noisy = episode.name.startswith("noisy")  # which no codec keeps
+            assert (off.mean() < (32 if noisy else 8)) if kind == "video" else off.max() == 0
             row += 1
 
 
@@ -95,8 +96,8 @@ def test_a_dataset_of_somebody_else_has_numbered_episodes(video, spec, tmp_path)
     (video / "meta" / "vlascope.json").rename(tmp_path / "away")
     try:
         with open_dataset(str(video)) as dataset:
-            assert [e.name for e in dataset.episodes] == [f"episode-00000{i}" for i in range(3)]
-            assert dataset.episodes[2].task == "go to the green point"
+            assert [e.name for e in dataset.episodes] == [f"episode-00000{i}" for i in range(4)]
+            assert dataset.episodes[3].task == "go to the green point"
             picked = ["episode-000001"]
             policy, out = load("toy", "bundled"), tmp_path / "store"
             store = record_dataset(policy, dataset, out, spec, episodes=picked, progress=False)

@@ -79,7 +79,12 @@ def test_called_again_it_records_what_is_missing(played, spec, policy, tmp_path,
     with open_dataset(str(played)) as run:
         record_dataset(policy, run, tmp_path, spec, episodes=["told/*"], progress=False)
         record_dataset(policy, run, tmp_path, spec, progress=False)
-    assert sorted(seen) == ["base/shared/red/0", "base/unique/green/3", "told/shared/red/1"]
+    assert sorted(seen) == [
+        "base/shared/red/0",
+        "base/unique/green/3",
+        "noisy/shared/red/2",
+        "told/shared/red/1",
+    ]
 
 
 def test_an_interrupted_episode_leaves_nothing_behind(played, spec, policy, tmp_path, monkeypatch):
@@ -171,7 +176,7 @@ def test_the_command_records(played, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 0
-    assert "3 episodes, 1 hook points" in capsys.readouterr().out
+    assert "4 episodes, 1 hook points" in capsys.readouterr().out
     rows = ActivationStore.open(out).read("vlm.1.resid_post")
     assert rows.values.dtype == torch.float16
     assert len(rows) == len({tuple(c[:3]) for c in rows.columns.tolist()})
