@@ -42,7 +42,7 @@ def experts(first_seed: int, seeds: int) -> None:
 
 
 def speed(repeats: int) -> None:
-    """Print processor time per reset, step, plan and picture."""
+    """Print processor time per reset, step, plan and picture, and of a step of the package."""
     for task in Aloha.tasks():
         env = Aloha()
         env.start(task, seed=0)
@@ -57,6 +57,7 @@ def speed(repeats: int) -> None:
         drawn = {mode: _picture_time(mode, height, width, repeats) for mode in get_args(RenderMode)}
         times = ", ".join(f"{mode} {ms:.1f}" for mode, ms in drawn.items())
         print(f"picture {height}x{width}: {times} (processor ms)")
+    print(f"gym-aloha's own step: {_package_step(repeats):.0f} (processor ms)")
 
 
 def picture(path: Path) -> None:
@@ -76,6 +77,19 @@ def _strip(task: str, steps: tuple[int, ...]) -> Image:
         env.step(env.expert())
     env.close()
     return np.hstack(tiles)
+
+
+def _package_step(repeats: int) -> float:
+    """Processor milliseconds of a step of gym-aloha's environment, which draws three pictures."""
+    import gym_aloha  # noqa: F401
+    import gymnasium
+
+    env = gymnasium.make("gym_aloha/AlohaTransferCube-v0", disable_env_checker=True)
+    env.reset(seed=0)
+    hold = np.array([0, -0.96, 1.16, 0, -0.3, 0, 0.1] * 2, np.float32)
+    took = _milliseconds(lambda: env.step(hold), min(repeats, 20))
+    env.close()
+    return took
 
 
 def _picture_time(mode: RenderMode, height: int, width: int, repeats: int) -> float:
