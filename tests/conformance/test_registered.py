@@ -9,7 +9,12 @@ import pytest
 from vlascope import conformance, plugins
 from vlascope.conformance.results import run_check
 
-SIMULATORS = {"aloha": "gym_aloha", "metaworld": "metaworld"}
+SIMULATORS = {
+    "aloha": "gym_aloha",
+    "libero": "libero",
+    "metaworld": "metaworld",
+    "simpler": "mani_skill",
+}
 SLOW = SIMULATORS.keys() - {"aloha"}
 ADAPTERS = sorted(plugins.adapters())
 BENCHMARKS = [
