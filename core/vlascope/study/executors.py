@@ -121,11 +121,13 @@ def opened_executors(study: Study, part: Path, *, progress: bool) -> Iterator[Op
     """
     if study.executor.kind == "ray":
         from vlascope.study.ray_executor import open_ray
+        from vlascope.units.ray_fleet import ray_session
 
         def on_ray(name: str, choice: PolicyChoice, stack: ExitStack) -> Executor:
             return stack.enter_context(open_ray(study, choice, part / name, progress=progress))
 
-        yield on_ray
+        with ray_session():
+            yield on_ray
         return
     with open_environments(
         benchmark_of(study),

@@ -6,10 +6,12 @@ Ray is imported where a fleet is opened, and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections import Counter, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +24,7 @@ from vlascope.units.unit import PlayedUnit, Unit
 if TYPE_CHECKING:
     from vlascope.units.player import Assignment
 
-__all__ = ["FleetOptions", "RayFleet", "Seat"]
+__all__ = ["FleetOptions", "RayFleet", "Seat", "ray_session"]
 
 LOSSES: Final = 3
 """How often one unit may take its worker down before the run is given up."""
@@ -109,9 +111,7 @@ class RayFleet:
         flying: dict[Any, tuple[Any, Unit]] = {}
         try:
             while queue or flying:
-                while queue and self._idle:
-                    actor, unit = self._idle.pop(), queue.popleft()
-                    flying[actor.play.remote(shared, unit)] = (actor, unit)
+                self._hand_out(queue, flying, shared)
                 found = []
                 for ref in self._settled([*flying]):
                     actor, unit = flying.pop(ref)
@@ -123,6 +123,7 @@ class RayFleet:
                     if losses[unit.digest] >= LOSSES:
                         raise EnvironmentFailed(_lost(unit))
                     queue.appendleft(unit)
+                self._hand_out(queue, flying, shared)  # nobody waits while these are committed
                 yield from found
         finally:
             for actor, _ in flying.values():
@@ -138,6 +139,14 @@ class RayFleet:
                 self._ray.kill(actor)
         self._all, self._idle, self._starting = [], [], {}
 
+    def _hand_out(
+        self, queue: deque[Unit], flying: dict[Any, tuple[Any, Unit]], assignment: Any
+    ) -> None:
+        """Give every idle actor the next unit."""
+        while queue and self._idle:
+            actor, unit = self._idle.pop(), queue.popleft()
+            flying[actor.play.remote(assignment, unit)] = (actor, unit)
+
     def _settled(self, flying: list[Any]) -> list[Any]:
         """Plays that are over, whatever came of them; actors that came up become idle."""
         waiting = [*self._starting, *flying]
@@ -152,13 +161,21 @@ class RayFleet:
 
     def _result(self, ref: Any, actor: Any) -> Any | None:
         """What an actor answered, which is free now; None where it is lost and was replaced."""
-        from ray.exceptions import ObjectLostError, OutOfMemoryError, RayActorError
+        from ray.exceptions import (
+            ObjectLostError,
+            OutOfMemoryError,
+            RayActorError,
+            RayTaskError,
+        )
 
         try:
             answer = self._ray.get(ref)
         except (RayActorError, ObjectLostError, OutOfMemoryError):
             self._dismiss(actor)
             return None
+        except RayTaskError as error:
+            self._idle.insert(0, actor)
+            raise error.cause from error  # as if it had been raised here
         self._idle.insert(0, actor)
         return answer
 
@@ -182,6 +199,17 @@ class RayFleet:
             self._ray.kill(actor)
         self._all.remove(actor)
         self._hire()
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """End Ray afterwards, unless it was running before."""
+    before = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    try:
+        yield
+    finally:
+        if not before and "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
 
 
 def _lost(unit: Unit) -> str:
@@ -216,7 +244,7 @@ def _started(options: FleetOptions) -> Any:
             num_cpus=int(cpus) if own else None,
             include_dashboard=False if own else None,
             log_to_driver=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
         )
     there = ray.cluster_resources()
     for what, wanted in (("CPU", options.cpus), ("GPU", options.gpus)):
