@@ -103,11 +103,16 @@ class Expert:
         yield from self._hand.go(lambda: over() + _ABOVE, OPEN, near=0.03, patience=20)
 
     def _sides(self, thing: str, place: str) -> list[tuple[float, float]]:
-        """Directions from a rim's middle to try: first where no drawer or wall is in the way."""
+        """Directions from a rim's middle to try: first where no drawer or wall is in the way.
+
+        For a thing held at its middle they say how the hand is turned.
+        """
         nearer = self._at(thing)[1] > self._at(place)[1] and not self._in_drawer(place)
         near = -1.0 if nearer else 1.0
         along: list[tuple[float, float]] = [(0.0, near), (0.0, -near)]
         across = [(1.0, 0.0), (-1.0, 0.0)]
+        if thing.rsplit("_", 1)[0] not in _RIMS:
+            return [along[0], across[0]] * 2
         return [*across, *along] if self._lies_in_drawer(thing) else [*along, *across]
 
     def _grasp(self, thing: str, offset: Float64) -> Actions:
