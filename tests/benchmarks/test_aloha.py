@@ -103,6 +103,7 @@ def test_the_expert_does_the_task_step_by_step(env, task) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_the_task_is_done_and_stays_done_from_every_start(env, task) -> None:
     for seed in range(100, 110):

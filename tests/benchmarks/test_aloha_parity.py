@@ -98,6 +98,7 @@ def test_whole_episodes_equal_gym_alohas_bit_for_bit(ours, name) -> None:
     theirs.close()
 
 
+@pytest.mark.slow
 def test_observations_equal_lerobots_environment() -> None:
     """What lerobot hands a policy in its ALOHA environment, after its own preprocessing."""
     configs = pytest.importorskip("lerobot.envs.configs")

@@ -106,6 +106,7 @@ def test_listing_tasks_imports_no_simulator() -> None:
 def test_without_the_package_the_extra_is_named(monkeypatch) -> None:
     pytest.importorskip("mujoco")
     monkeypatch.delitem(sys.modules, "vlascope_benchmarks.aloha.simulator", raising=False)
-    monkeypatch.setitem(sys.modules, "gym_aloha", None)
+    for module in ("gym_aloha", "gym_aloha.constants"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=r"vlascope\[aloha\]"):
         Aloha().start(TASKS[0], seed=0)
