@@ -131,7 +131,7 @@ def test_an_edit_that_never_acts_is_refused_before_anything_is_written(tmp_path,
 
 
 def test_analyses_run_on_the_driver_and_arms_use_what_they_found(tmp_path, ray_cluster):
-    edit = "{kind: from_analysis, analysis: average, key: vlm.2.resid_post}"
+    edit = "{kind: from_analysis, analysis: average, key: 'mean:vlm.2.resid_post'}"
     parts = (
         "arms={base: {}, without: {interventions: [" + edit + "], controls: {waived: a test}}}",
         "analyses={average: {kind: means, arms: [base], at: [vlm.2.resid_post]}}",
