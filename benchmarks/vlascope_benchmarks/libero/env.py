@@ -86,7 +86,8 @@ class Libero(BenchmarkEnv):
         for option, value in (("size", size), ("max_steps", max_steps), ("keep", keep)):
             if value is not None and value < 1:
                 raise ValueError(f"{option} is at least 1; got {value}")
-        self._control, self._render = control, render
+        self._control: Control = control
+        self._render: RenderMode = render
         self._size, self._keep, self._max_steps = size, keep, max_steps
         self._assets, self._pro = assets, pro
         self._stages: OrderedDict[str, _Stage] = OrderedDict()
