@@ -84,7 +84,7 @@ class Expert:
     def _pick_and_place(self, thing: str, place: str) -> Actions:
         """Grasp, lift and put down; where the grasp slips, again at another place of the rim."""
         kind = thing.rsplit("_", 1)[0]
-        offset = np.zeros(3)
+        offset: Float64 = np.zeros(3)
         for side in self._sides(thing, place):
             offset = _grasp(kind, side)
             self._hand.face(ACROSS if side[0] else DOWN)
