@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "steer": ("vlascope.cli.steer", "Play one task before and after steering, with a video."),
     "record": ("vlascope.cli.record", "Activations of a policy on episodes recorded before."),
     "export": ("vlascope.cli.export", "Write a run's episodes as a dataset that others read."),
+    "video": ("vlascope.cli.video", "Videos of a run's episodes, made afterwards."),
     "serve": ("vlascope.cli.serve", "Serve a policy over a websocket, as openpi does."),
     "report": ("vlascope.cli.report", "Write the report of a finished study."),
     "store": ("vlascope.cli.store", "Look into an activation store, or verify it."),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vlascope.replay.dataset import RecordedEpisode as RecordedEpisode
     from vlascope.replay.dataset import Vector as Vector
     from vlascope.replay.exporting import export_run as export_run
+    from vlascope.replay.filming import film_run as film_run
     from vlascope.replay.fitting import fit as fit
     from vlascope.replay.formats import DatasetFormat as DatasetFormat
     from vlascope.replay.formats import open_dataset as open_dataset
@@ -30,6 +31,7 @@ _HOMES = {
     "RecordedEpisode": "dataset",
     "Vector": "dataset",
     "export_run": "exporting",
+    "film_run": "filming",
     "fit": "fitting",
     "open_dataset": "formats",
     "record_dataset": "recording",
@@ -44,6 +46,7 @@ __all__ = [
     "RecordedEpisode",
     "Vector",
     "export_run",
+    "film_run",
     "fit",
     "open_dataset",
     "record_dataset",

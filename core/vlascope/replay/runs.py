@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from vlascope import plugins
 from vlascope.benchmark import BenchmarkEnv
-from vlascope.errors import CapabilityMissing, CorruptFile, FileMissing, MisalignedActivations
+from vlascope.errors import CapabilityMissing, CorruptFile, FileMissing
 from vlascope.perturbations import Perturbing
 from vlascope.records import EpisodeRecord
+from vlascope.replay.again import play_again
 from vlascope.replay.dataset import Dataset, Features, Frame, Picture, RecordedEpisode, Vector
 from vlascope.replay.formats import DatasetFormat
 from vlascope.rollout.arrays import EpisodeArrays, read_strip
@@ -24,10 +23,7 @@ from vlascope.rollout.sight import perturbations_of
 from vlascope.rollout.spec import BenchmarkSpec
 from vlascope.types import Observation
 
-__all__ = ["ASTRAY", "FRAMES", "KeptPictures", "RunDataset", "RunFormat"]
-
-ASTRAY = 1e-3
-"""Metres by which a replayed hand may be off before the replay is refused."""
+__all__ = ["FRAMES", "KeptPictures", "RunDataset", "RunFormat"]
 
 FRAMES = "frames"
 """What the pictures of a film strip are called as a feature."""
@@ -68,7 +64,7 @@ class _OfRun(Dataset):
                 f"{run_dir} holds finished episodes of {len(benchmarks)} benchmarks "
                 f"({', '.join(sorted(benchmarks))}); one is needed"
             )
-        self.benchmark = _spec(benchmarks.pop())
+        self.benchmark = BenchmarkSpec.parse(benchmarks.pop())
         self.records = {record.plan.episode: record for record in found}
         self.name = f"run of {self.benchmark}"
         self.episodes = tuple(_episode(record) for record in found)
@@ -111,39 +107,16 @@ class RunDataset(_OfRun):
         plan, wanted = record.plan, set(steps)
         _refuse_function(record)
         perturbing = Perturbing(perturbations_of(plan, None), seed=plan.seed)
-        env.start(env.task(plan.task), seed=plan.seed)
-        for step in range(max(wanted, default=-1) + 1):
-            self._compare(env, arrays, episode, step)
+        for step in play_again(env, record, arrays, last=max(wanted, default=-1)):
             if step in wanted:
                 seen, _ = perturbing.look(env.observe(), step)
                 yield Frame(step, _told(record, step), _values(seen, features))
-            if step < len(arrays.actions):
-                env.step(arrays.actions[step])
 
     def close(self) -> None:
         """Free the simulator."""
         if "env" in self.__dict__:
             self.env.close()
             del self.env
-
-    def _compare(
-        self, env: BenchmarkEnv, arrays: EpisodeArrays, episode: RecordedEpisode, step: int
-    ) -> None:
-        """Refuse a replay that has left the recorded track of the hand."""
-        track = arrays.get("end_effector")
-        if track is None:
-            return
-        try:
-            now = env.scene_state()["end_effector"].position
-        except (CapabilityMissing, KeyError):
-            return
-        off = float(np.linalg.norm(np.asarray(now, np.float64) - track[step]))
-        if not off <= ASTRAY:
-            raise MisalignedActivations(
-                f"replaying {episode.name} of {self.run_dir}, the hand is {off:.4f} m from where "
-                f"it was recorded at step {step}: this simulator is another version, or the "
-                f"benchmark was built with other options than {self.benchmark}"
-            )
 
 
 class KeptPictures(_OfRun):
@@ -190,12 +163,6 @@ class KeptPictures(_OfRun):
             seen |= {name: values[step] for name, values in arrays.states.items()}
             values = {name: seen[name] for name in features}
             yield Frame(step, _told(record, step), values)
-
-
-def _spec(text: str) -> BenchmarkSpec:
-    """A benchmark as a record writes it."""
-    name, _, options = text.partition(" ")
-    return BenchmarkSpec(name=name, options=json.loads(options) if options else {})
 
 
 def _episode(record: EpisodeRecord) -> RecordedEpisode:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vlascope.errors import CapabilityMissing
 from vlascope.types import Image
 
-__all__ = ["Film", "Strip", "encode_mp4", "evenly_spaced"]
+__all__ = ["Film", "Strip", "encode_mp4", "evenly_spaced", "require_video"]
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,27 @@ def evenly_spaced(images: Sequence[Image], steps: Sequence[int], n: int) -> Stri
     )
 
 
+def require_video() -> None:
+    """Refuse a video where it cannot be encoded.
+
+    Raises:
+        CapabilityMissing: PyAV is not installed.
+    """
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise CapabilityMissing("videos need PyAV: pip install 'vlascope[video]'") from error
+
+
 def encode_mp4(images: Sequence[Image], fps: float) -> bytes:
     """H.264 in an mp4, as bytes.
 
     Raises:
         CapabilityMissing: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise CapabilityMissing("videos need PyAV: pip install 'vlascope[video]'") from error
+    require_video()
+    import av
+
     height, width = (side - side % 2 for side in images[0].shape[:2])
     file = io.BytesIO()
     with av.open(file, mode="w", format="mp4") as container:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,12 @@ class BenchmarkSpec(BaseModel):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What `str` of one, as records hold it, stands for."""
+        name, _, options = text.partition(" ")
+        return cls(name=name, options=json.loads(options) if options else {})
 
     def __str__(self) -> str:
         if not self.options:
