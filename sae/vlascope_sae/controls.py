@@ -167,8 +167,9 @@ class MatchedFeatureEdit(FeatureEdit):
 def matched_edit(edit: FeatureEdit, matches: Sequence[Match]) -> FeatureEdit:
     """The same edit made to the features that `matches` puts in place of its own."""
     stand_in = {match.feature: match.control for match in matches}
-    known = {name: getattr(edit, name) for name in FeatureEdit.model_fields}
-    return FeatureEdit(**known | {"features": tuple(stand_in[f] for f in edit.features)})
+    known: dict[str, Any] = {name: getattr(edit, name) for name in FeatureEdit.model_fields}
+    known["features"] = tuple(stand_in[f] for f in edit.features)
+    return FeatureEdit(**known)
 
 
 def random_edit(edit: Intervention, *, seed: int = 0) -> RandomDirection:

@@ -52,7 +52,7 @@ def _row(speech: Speech, layer: int, index: int) -> dict[str, Any]:
         {
             "id": token,
             "token": vocabulary.shown(token),
-            "action": action_value(vocabulary.tokens[token]),
+            "action": action_value(vocabulary.tokens[int(token)]),
             "logit": logit,
         }
         for token, logit in zip(at.tokens[index].tolist(), at.logits[index].tolist(), strict=True)

@@ -32,6 +32,7 @@ class OpenTracker(Protocol):
 
     def __call__(self, folder: Path, **options: Any) -> Tracker:
         """The tracker, with what a training file says beside its `kind`."""
+        ...
 
 
 class JsonLines:
