@@ -14,6 +14,7 @@ Prints ratios (vlascope / lerobot), and the same as JSON with --json FILE.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from vlascope import plugins
@@ -43,10 +45,22 @@ class Timing:
     seconds: float
     episodes: int
     steps: int
+    cpu: float = float("nan")
 
     @property
     def per_minute(self) -> float:
         return 60 * self.episodes / self.seconds
+
+
+def cpu_seconds() -> float:
+    """CPU time so far of this process and of every process below it that is still there."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 class PeerPolicy(torch.nn.Module):
