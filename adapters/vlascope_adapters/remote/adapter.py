@@ -217,7 +217,7 @@ class RemoteAdapter(VLAAdapter):
         return ActionChunk(np.array(answer["actions"], np.float32))
 
     def _asked(self, session: HookSession) -> dict[str, Any]:
-        """What this session wants done; said in full when the server does not know it yet."""
+        """What these hooks want done; said in full when the server does not know it yet."""
         number = self._ids.setdefault(session, -1)
         if number < 0:
             number = self._ids[session] = next(self._next)

@@ -41,7 +41,7 @@ def table(
 
         vlascope value-vectors table tinyvla --checkpoint adverbs --word slow
 
-        vlascope value-vectors table openvla --layer 1 --json
+        vlascope value-vectors table toy --layer 0 --json
     """
     from vlascope.errors import UnknownName
     from vlascope_probes.value_vectors.tables import token_rows
@@ -126,7 +126,7 @@ def share(name: _Name, checkpoint: _Checkpoint = "tiny", as_json: _Json = False)
 
     Example:
 
-        vlascope value-vectors share openvla
+        vlascope value-vectors share toy
     """
     from vlascope_probes.value_vectors import share_of_actions
 
