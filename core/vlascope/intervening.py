@@ -150,7 +150,7 @@ class EditSession(HookSession):
         return value.index_copy(0, torch.tensor(rows, device=value.device), new)
 
     def hand_over(self) -> tuple[list[Tally], Counter[str], Counter[str]]:
-        """Tallies, and expected and missed row edits by episode, which is then forgotten here.
+        """Tallies, and expected and missed row edits by episode, which are then forgotten here.
 
         For whoever keeps the receipts elsewhere.
         """
