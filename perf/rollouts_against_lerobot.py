@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from vlascope import plugins
@@ -54,6 +53,8 @@ class Timing:
 
 def cpu_seconds() -> float:
     """CPU time so far of this process and of every process below it that is still there."""
+    import psutil
+
     own = psutil.Process()
     total = 0.0
     for process in (own, *own.children(recursive=True)):
