@@ -7,6 +7,7 @@ from vlascope.statistics.families import holm
 from vlascope.statistics.paired import Pair, compare, mcnemar_p, sign_flip_p
 from vlascope.statistics.proportions import paired_score_interval, rate
 from vlascope.statistics.resampling import FEWEST_CLUSTERS, bootstrap_mean
+from vlascope.statistics.sequential import betting_interval, betting_p
 
 __all__ = [
     "CONFIDENCE",
@@ -14,6 +15,8 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Pair",
+    "betting_interval",
+    "betting_p",
     "bootstrap_mean",
     "compare",
     "contrast",

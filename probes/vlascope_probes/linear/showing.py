@@ -151,11 +151,12 @@ def best_sentences(found: ProbeMap) -> tuple[str, ...]:
         low, high = s.score.low, s.score.high
         interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
         raw = "" if s.raw_state is None else f", raw state {s.raw_state:.2f}"
-        said.append(
+        sentence = (
             f"`{target}` is read best at `{s.point}`: {s.metric} {s.score.value:.2f}{interval}, "
             f"n = {s.score.n} episodes, control {s.control:.2f}{raw} (the best of "
             f"{len(found.points)} points, so this is optimistic)."
         )
+        said.append(sentence.replace(" -", " \u2212").replace("[-", "[\u2212"))
     if objects:
         well = sum((s.score.value or 0.0) >= _WELL for s in objects)
         fewest, most = min(s.score.n for s in objects), max(s.score.n for s in objects)
