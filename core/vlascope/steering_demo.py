@@ -117,10 +117,11 @@ def show_steering(
         CapabilityMissing: a video is asked for and PyAV is not installed.
     """
     from vlascope import plugins
-    from vlascope.steering_pictures import require_av, write_strip, write_video
+    from vlascope.rollout.film import require_video
+    from vlascope.steering_pictures import write_strip, write_video
 
     if video:
-        require_av()
+        require_video()
     env = plugins.benchmark_class(benchmark.name)(**benchmark.options)
     hz = env.info.hz
     env.close()

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from vlascope.errors import CapabilityMissing
 from vlascope.hand import HAND_UNITS
+from vlascope.replay.montage import side_by_side
 from vlascope.rollout.film import encode_mp4
 from vlascope.store.durable import write_atomically
 from vlascope.types import Image
@@ -20,26 +20,12 @@ from vlascope.types import Image
 if TYPE_CHECKING:
     from vlascope.steering_demo import Take
 
-__all__ = ["require_av", "write_strip", "write_video"]
+__all__ = ["write_strip", "write_video"]
 
 Floats = npt.NDArray[np.float64]
 
 _TILE, _LABEL, _PLOT, _MARGIN = 176, 24, 220, 60
 _COLOURS: Final[Mapping[str, str]] = {"before": "#555555", "after": "#d62728", "random": "#1f77b4"}
-
-
-def require_av() -> None:
-    """Refuse a video where it cannot be written.
-
-    Raises:
-        CapabilityMissing: PyAV is not installed.
-    """
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise CapabilityMissing(
-            "videos need PyAV: pip install 'vlascope[video]', or pass --no-video"
-        ) from error
 
 
 def write_strip(
@@ -80,16 +66,12 @@ def write_video(path: Path, run_dir: Path, takes: Mapping[str, Take]) -> None:
     """The episodes' videos side by side; a shorter one rests on its last picture."""
     from vlascope.steering_demo import ARMS
 
-    clips, rate = [], 20.0
+    clips, rate = {}, 20.0
     for arm, take in takes.items():
         if take.record.video is not None:
-            frames, rate = _decoded(run_dir / take.record.video)
-            clips.append([_labelled(f, f"{ARMS[arm]}", _COLOURS[arm]) for f in frames])
+            clips[ARMS[arm]], rate = _decoded(run_dir / take.record.video)
     if clips:
-        longest = max(len(c) for c in clips)
-        padded = [c + [c[-1]] * (longest - len(c)) for c in clips]
-        joined = [np.concatenate(pictures, axis=1) for pictures in zip(*padded, strict=True)]
-        write_atomically(path, encode_mp4(joined, rate))
+        write_atomically(path, encode_mp4(side_by_side(clips), rate))
 
 
 def _decoded(path: Path) -> tuple[list[Image], float]:
@@ -105,16 +87,6 @@ def _decoded(path: Path) -> tuple[list[Image], float]:
     finally:
         container.close()
     return frames, rate
-
-
-def _labelled(image: Image, text: str, colour: str) -> Image:
-    picture = Pictures.fromarray(image)
-    if picture.height < 256:
-        picture = picture.resize((256 * picture.width // picture.height, 256))
-    page = Pictures.new("RGB", (picture.width, picture.height + _LABEL), "white")
-    page.paste(picture, (0, _LABEL))
-    ImageDraw.Draw(page).text((6, 4), text, colour, ImageFont.load_default(14))
-    return np.asarray(page)
 
 
 def _outcome(take: Take) -> str:

@@ -55,7 +55,7 @@ def test_before_after_and_random_are_shown(green: str, tmp_path: Path) -> None:
 
     with av.open(str(out / "side_by_side.mp4")) as video:
         frames = list(video.decode(video=0))
-    assert frames[0].width == 3 * 256
+    assert frames[0].width == 3 * 192
     assert len(frames) >= 20
 
 

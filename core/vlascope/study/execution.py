@@ -170,8 +170,7 @@ class _Playing:
     def _played(self, group: WorkGroup, analysing: Analysing) -> ArmOutcome:
         """Play one arm; its failure is an outcome, not an exception."""
         asked = [f"analysis:{n}" for n in analyses_of(group.definition.interventions)]
-        ended = {**self.ended, **{f"analysis:{n}": o for n, o in analysing.outcomes.items()}}
-        lost = [need for need in (*group.needs, *asked) if ended[need].status != "ok"]
+        lost = [need for need in (*group.needs, *asked) if self.ended[need].status != "ok"]
         if lost:
             why = f"it reads what {', '.join(lost)} would have left"
             return ArmOutcome(status="skipped", error=why)
