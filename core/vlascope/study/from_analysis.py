@@ -42,6 +42,8 @@ def _resolved(
         return (dict(edit),)
     name, key = str(edit["analysis"]), str(edit["key"])
     known = results[name].edits
+    if not known:
+        raise EditUnavailable(f"analysis {name} found nothing to edit, so there is no {key!r}")
     if key not in known:
         raise EditUnavailable(f"analysis {name}: {unknown_name('edit', key, known)}")
     found = tuple({**plain, **edit.get("with", {})} for plain in known[key])
