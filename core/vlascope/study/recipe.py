@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vlascope.hooks import Pathway
     from vlascope.study.analysis import AnalysisResult
     from vlascope.study.measuring import Measuring
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["Parts", "Reading", "Recipe", "Scope"]
 
@@ -107,3 +108,7 @@ class Recipe(BaseModel, ABC):
     @abstractmethod
     def section(self, reading: Reading) -> Section:
         """The report's chapter; what was not played is said to be missing."""
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """The numbers of the chapter that policies of other architectures can be compared by."""
+        return ()
