@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-from typing import Any
-
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -13,7 +9,7 @@ from vlascope.report.chapters import of_a_recipe
 from vlascope.report.content import ReportContent
 from vlascope.report.figures import behaviour_figure, forest_figure, paths_figure
 from vlascope.report.tables import EffectLine
-from vlascope.report.templating import templates
+from vlascope.report.templating import as_json, templates, text_of
 from vlascope.sections import Section
 from vlascope.study.metrics import METRICS
 
@@ -34,13 +30,12 @@ def page(content: ReportContent) -> str:
             content=content,
             own=[f for f in content.findings if not of_a_recipe(f.answer.name, _recipes(content))],
             metrics=METRICS,
-            style=Markup(_text("style.css")),
-            script=Markup(_text("script.js")),
+            style=Markup(text_of("style.css")),
+            script=Markup(text_of("script.js")),
             plotly=Markup(get_plotlyjs()),
-            forests=[(label, _json(figure)) for label, figure in forests],
-            matrices=[(m, _json(behaviour_figure(m))) for m in content.behaviour],
-            plot=_json,
-            paths=[(p, _json(paths_figure(p))) for p in content.paths],
+            forests=[(label, as_json(figure)) for label, figure in forests],
+            matrices=[(m, as_json(behaviour_figure(m))) for m in content.behaviour],
+            paths=[(p, as_json(paths_figure(p))) for p in content.paths],
         )
     )
 
@@ -52,12 +47,3 @@ def _own(content: ReportContent) -> list[EffectLine]:
 
 def _recipes(content: ReportContent) -> dict[str, Section]:
     return {section.name: section for section in content.sections}
-
-
-def _text(name: str) -> str:
-    return files("vlascope.report").joinpath("templates", name).read_text("utf-8")
-
-
-def _json(figure: dict[str, Any]) -> Markup:
-    """JSON that may stand inside a script element."""
-    return Markup(json.dumps(figure, separators=(",", ":")).replace("</", "<\\/"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +15,7 @@ from markupsafe import Markup, escape
 from vlascope.report.wording import amount, bare, interval, p_value, spoken
 from vlascope.sections import Section
 
-__all__ = ["templates"]
+__all__ = ["as_json", "templates", "text_of"]
 
 
 @cache
@@ -30,11 +32,22 @@ def templates() -> Environment:
     environment.filters.update(
         amount=amount, bare=bare, interval=interval, p_value=p_value, spoken=spoken, calls=_calls
     )
+    environment.filters["as_json"] = as_json
     environment.filters["of_a_recipe"] = _of_a_recipe
     environment.filters["short"] = _short
     environment.filters["code"] = _with_code
     environment.filters["breakable"] = _breakable
     return environment
+
+
+def as_json(figure: dict[str, Any]) -> Markup:
+    """JSON that may stand inside a script element."""
+    return Markup(json.dumps(figure, separators=(",", ":")).replace("</", "<\\/"))
+
+
+def text_of(name: str) -> str:
+    """A style sheet or script of this package."""
+    return files("vlascope.report").joinpath("templates", name).read_text("utf-8")
 
 
 def _of_a_recipe(findings: Sequence[Any], section: Section) -> list[Any]:
