@@ -13,7 +13,7 @@ from vlascope.study.expansion import recipe_of
 from vlascope.study.measuring import Measuring
 from vlascope.study.recipe import Reading
 
-__all__ = ["chapters", "of_a_recipe"]
+__all__ = ["chapter", "chapters", "of_a_recipe"]
 
 
 def chapters(run_dir: Path, measuring: Measuring) -> tuple[Section, ...]:
@@ -22,7 +22,7 @@ def chapters(run_dir: Path, measuring: Measuring) -> tuple[Section, ...]:
     for policy in measuring.design.study.policies:
         results = read_results(run_dir / policy, measuring.design.study)
         found += [
-            _chapter(Reading(name, policy, measuring, results))
+            chapter(Reading(name, policy, measuring, results))
             for name in measuring.design.study.recipes
         ]
         for name, result in results.items():
@@ -36,7 +36,7 @@ def of_a_recipe(name: str, recipes: Mapping[str, object]) -> bool:
     return any(name == recipe or name.startswith(f"{recipe}_") for recipe in recipes)
 
 
-def _chapter(reading: Reading) -> Section:
+def chapter(reading: Reading) -> Section:
     """A recipe's section; where it cannot be made, why."""
     recipe = recipe_of(reading.measuring.design.study, reading.name)
     try:

@@ -1,0 +1,139 @@
+"""What a comparison's figures show, as data; pages and files only draw it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlascope.statistics import Estimate
+
+__all__ = [
+    "Dot",
+    "Dots",
+    "Drawing",
+    "Forest",
+    "ForestRow",
+    "Heat",
+    "HeatPanel",
+    "Profile",
+    "Strand",
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Drawn(_Frozen):
+    """What every drawing has.
+
+    Attributes:
+        name: of the files it is written to; unique in the report.
+        unit: of the numbers; `signed` where they are differences.
+    """
+
+    name: str
+    title: str
+    caption: str
+    unit: str = "share"
+    signed: bool = False
+
+
+class Strand(_Frozen):
+    """One entry's numbers along a pathway.
+
+    Attributes:
+        entry: whose colour and symbol it has.
+        panel: the pathway or other heading under which it is drawn.
+        at: relative depths, 0 the first layer and 1 the last, ascending.
+        values: one per depth.
+    """
+
+    entry: str
+    panel: str
+    at: tuple[float, ...]
+    values: tuple[Estimate, ...]
+
+
+class Profile(_Drawn):
+    """Numbers over relative depth: a line per entry, a panel per pathway."""
+
+    type: Literal["profile"] = "profile"
+    axis: str
+    panels: tuple[str, ...]
+    strands: tuple[Strand, ...]
+
+
+class ForestRow(_Frozen):
+    """A number with its interval on a line of its own.
+
+    Attributes:
+        entry: whose colour and symbol; empty for a pooled number, drawn as a diamond.
+        group: the heading above it.
+        control: the same measure where nothing was done, drawn as a band; None without.
+        spread: the interval in which another architecture is expected; None without.
+    """
+
+    label: str
+    value: Estimate
+    entry: str = ""
+    group: str = ""
+    control: Estimate | None = None
+    spread: tuple[float, float] | None = None
+
+
+class Forest(_Drawn):
+    """Numbers below one another, grouped, with what was pooled over entries."""
+
+    type: Literal["forest"] = "forest"
+    axis: str
+    rows: tuple[ForestRow, ...]
+    control: str = ""
+
+
+class Dot(_Frozen):
+    """One thing measured in two ways."""
+
+    entry: str
+    panel: str
+    label: str
+    x: Estimate
+    y: Estimate
+
+
+class Dots(_Drawn):
+    """One measure against another; `unit` is that of the upright axis."""
+
+    type: Literal["dots"] = "dots"
+    x_axis: str
+    y_axis: str
+    x_unit: str = "1"
+    panels: tuple[str, ...]
+    dots: tuple[Dot, ...]
+
+
+class HeatPanel(_Frozen):
+    """One entry's map.
+
+    Attributes:
+        columns: relative depths.
+        cells: rows x columns; None where nothing was measured.
+    """
+
+    entry: str
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[float, ...]
+    cells: tuple[tuple[Estimate | None, ...], ...]
+
+
+class Heat(_Drawn):
+    """Numbers by row and relative depth, a map per entry, all on one scale."""
+
+    type: Literal["heat"] = "heat"
+    axis: str
+    panels: tuple[HeatPanel, ...]
+
+
+Drawing = Annotated[Profile | Forest | Dots | Heat, Field(discriminator="type")]

@@ -1,0 +1,63 @@
+"""Axes that show every interval, in the units that people say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vlascope.report.wording import interval
+from vlascope.statistics import Estimate
+
+__all__ = ["of_unit", "printed", "span", "whiskers"]
+
+
+class _Measured(Protocol):
+    @property
+    def unit(self) -> str: ...
+    @property
+    def signed(self) -> bool: ...
+
+
+def of_unit(value: float | None, unit: str) -> float:
+    """As drawn: metres as centimetres, nothing as NaN."""
+    if value is None:
+        return float("nan")
+    return 100 * value if unit == "m" else value
+
+
+def printed(found: Estimate, measured: _Measured) -> str:
+    """`+0.12 [0.04, 0.20], n = 60`."""
+    return interval(found, measured.unit, signed=measured.signed)
+
+
+def whiskers(values: Sequence[Estimate], unit: str) -> tuple[list[float], list[float]]:
+    """Lengths of the intervals below and above each value; nothing where there is none."""
+    below, above = [], []
+    for found in values:
+        value = of_unit(found.value, unit)
+        below.append(value - of_unit(found.low, unit) if found.low is not None else 0.0)
+        above.append(of_unit(found.high, unit) - value if found.high is not None else 0.0)
+    return below, above
+
+
+def span(
+    values: Sequence[Estimate], unit: str, *, signed: bool, bare: bool = False
+) -> list[float]:
+    """From the lowest to the highest end of all intervals, zero included and some room.
+
+    Args:
+        bare: the values alone, for a colour scale.
+    """
+    ends = [0.0]
+    for found in values:
+        ends += [
+            of_unit(end, unit)
+            for end in ((found.value,) if bare else (found.value, found.low, found.high))
+            if end is not None
+        ]
+    low, high = min(ends), max(ends)
+    if bare and signed:
+        most = max(-low, high) or 1.0
+        return [-most, most]
+    room = 0.0 if bare else 0.06 * ((high - low) or 1.0)
+    return [low - room, (high + room) or 1.0]
