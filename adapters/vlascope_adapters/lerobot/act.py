@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -23,7 +23,7 @@ from vlascope_adapters.lerobot import tiny
 from vlascope_adapters.lerobot.checkpoint import Processors
 from vlascope_adapters.lerobot.policy import STATE, LeRobotAdapter
 
-__all__ = ["ACTAdapter", "at_real_size"]
+__all__ = ["ACTAdapter", "at_real_size", "narrow_backbones"]
 
 _seq_first = partial(OutputTap, seq_first=True)
 
@@ -102,7 +102,7 @@ class ACTAdapter(LeRobotAdapter):
             chunk_size=10,
             n_action_steps=5,
         )
-        with tiny.seeded(seed), _narrow_backbone():
+        with tiny.seeded(seed), narrow_backbones():
             policy = ACTPolicy(config)
         pipelines = make_act_pre_post_processors(config, tiny.statistics(seed))
         return cls(policy, Processors(*pipelines), tiny.ROBOT, f"tiny-{seed}")
@@ -175,13 +175,20 @@ class ACTAdapter(LeRobotAdapter):
         return {site: tap for site, tap in sites.items() if site != "resid_mid"}
 
     def _pixels_at(self, stage: int, camera: str) -> int:
-        """How many pixels a stage's feature map has: stage 0 is a quarter of the picture a side."""
-        spec, shrunk = self.info.cameras[camera], 4 * 2**stage
+        """How many pixels a stage's feature map has; convolutions before them shrink it by 4."""
+        spec, shrunk = self.info.cameras[camera], 4
+        for name in self._stages()[: stage + 1]:
+            shrunk *= _stride(self.model.get_submodule(name))
         return -(-spec.height // shrunk) * -(-spec.width // shrunk)
 
     @classmethod
     def _prepare(cls, config: Any, folder: Any, dtype: torch.dtype) -> None:
         config.pretrained_backbone_weights = None  # they come with the checkpoint
+
+    @classmethod
+    def _building(cls, config: Any) -> AbstractContextManager[Any]:
+        """Besides torchvision's own ResNets, the narrow ones made here."""
+        return narrow_backbones()
 
 
 def at_real_size() -> Any:
@@ -205,23 +212,43 @@ def _channels(stage: nn.Module) -> int:
     return len(norm.weight)
 
 
-class _NarrowResNet(ResNet):  # type: ignore[misc]
-    """torchvision's ResNet with an eighth of the channels."""
+def _stride(stage: nn.Module) -> int:
+    """By how much a ResNet stage shrinks a side: its first block does, in either convolution."""
+    first: Any = next(stage.children())
+    return max(first.conv1.stride[0], first.conv2.stride[0])
 
-    def __init__(self, **kwargs: Any) -> None:
+
+class _NarrowResNet(ResNet):  # type: ignore[misc]
+    """torchvision's ResNet of one block a stage, with a fraction of the channels.
+
+    Without `shrinks_last`, the last stage keeps the size of its input.
+    """
+
+    def __init__(self, share: int, shrinks_last: bool, **kwargs: Any) -> None:
+        self._share, self._last = share, None if shrinks_last else 512
         super().__init__(BasicBlock, [1, 1, 1, 1], norm_layer=kwargs.get("norm_layer"))
-        self.fc = nn.Linear(64, 1)
+        self.fc = nn.Linear(512 // share, 1)
 
     def _make_layer(self, block: Any, planes: int, *args: Any, **kwargs: Any) -> nn.Sequential:
-        return super()._make_layer(block, planes // 8, *args, **kwargs)
+        if planes == self._last:
+            kwargs["stride"] = 1
+        return super()._make_layer(block, planes // self._share, *args, **kwargs)
+
+
+_NARROW: Mapping[str, Callable[..., ResNet]] = {
+    "resnet_tiny": partial(_NarrowResNet, 8, True),
+    "resnet_quarter": partial(_NarrowResNet, 4, False),
+}
 
 
 @contextmanager
-def _narrow_backbone() -> Iterator[None]:
-    """Let torchvision know `resnet_tiny` while a policy is built."""
+def narrow_backbones() -> Iterator[None]:
+    """Let torchvision know `resnet_tiny` and `resnet_quarter` while a policy is built."""
     models: Any = torchvision.models
-    models.resnet_tiny = _NarrowResNet
+    for name, make in _NARROW.items():
+        setattr(models, name, make)
     try:
         yield
     finally:
-        del models.resnet_tiny
+        for name in _NARROW:
+            delattr(models, name)

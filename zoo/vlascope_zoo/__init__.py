@@ -1,0 +1,1 @@
+"""The zoo: small trained policies of many architectures, as a plugin of vlascope."""
