@@ -18,6 +18,7 @@ from vlascope.study.windows import window
 
 if TYPE_CHECKING:
     from vlascope.hooks import Pathway
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["Injection", "SubspaceChoice"]
 
@@ -127,6 +128,12 @@ class Injection(Recipe):
         from vlascope.recipes.injection_section import injection_section
 
         return injection_section(self, reading)
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """Recovery, displacement, override and alignment by place, beside their controls."""
+        from vlascope.recipes.injection_quantities import injection_quantities
+
+        return injection_quantities(self, reading)
 
     @property
     def _played(self) -> tuple[Condition, ...]:

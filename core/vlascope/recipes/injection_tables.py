@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vlascope.recipes.injection import Injection
     from vlascope.study.recipe import Reading
 
-__all__ = ["main_table", "plain_arms", "ratio_table", "share_table", "verdict_table"]
+__all__ = ["main_table", "norm_ratio", "plain_arms", "ratio_table", "share_table", "verdict_table"]
 
 Arm = tuple[str, Condition, str]
 Row = tuple[str | int | float | Cell | None, ...]
@@ -153,8 +153,8 @@ def ratio_table(reading: Reading, arms: Sequence[Arm]) -> Table:
     rows: list[Row] = []
     for name, condition, where in arms:
         controls = reading.measuring.design.controls(name)
-        moved = [_ratio(reading, name)] + [
-            _ratio(reading, controls[r]) if r in controls else None
+        moved = [norm_ratio(reading, name)] + [
+            norm_ratio(reading, controls[r]) if r in controls else None
             for r in ("random_direction", "random_subspace")
         ]
         share = moved[2] / moved[0] if moved[0] and moved[2] is not None else None
@@ -173,7 +173,8 @@ def ratio_table(reading: Reading, arms: Sequence[Arm]) -> Table:
     )
 
 
-def _ratio(reading: Reading, arm: str) -> float | None:
+def norm_ratio(reading: Reading, arm: str) -> float | None:
+    """Mean ‖Δx‖/‖x‖ over an arm's episodes and edits; None where nothing was edited."""
     found = [
         r.dx_ratio_mean
         for episode in reading.measuring.episodes.of(reading.policy, arm)

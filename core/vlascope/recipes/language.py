@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -12,6 +12,9 @@ from vlascope.errors import StudyFileError
 from vlascope.sections import Section
 from vlascope.study.recipe import Parts, Reading, Recipe, Scope
 from vlascope.study.schema import Arm, Prompt
+
+if TYPE_CHECKING:
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["KINDS", "Kind", "Language"]
 
@@ -78,6 +81,12 @@ class Language(Recipe):
         from vlascope.recipes.language_section import language_section
 
         return language_section(self, reading)
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """Success, effects and interactions by variant and task structure."""
+        from vlascope.recipes.language_quantities import language_quantities
+
+        return language_quantities(self, reading)
 
     def structure(self, tasks: tuple[Task, ...], known: Any) -> dict[str, tuple[str, ...]]:
         """Task names in `shared` and in `unique` scenes."""

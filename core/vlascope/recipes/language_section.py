@@ -21,7 +21,7 @@ from vlascope.study.tasks import known_tasks
 if TYPE_CHECKING:
     from vlascope.recipes.language import Language
 
-__all__ = ["Judged", "judge", "language_section"]
+__all__ = ["Heard", "Judged", "followed", "heard", "judge", "language_section"]
 
 HOW = (
     "Every variant is paired with the own prompt by task and seed. An effect counts as found where "
@@ -58,32 +58,65 @@ def judge(found: Sequence[Sensitivity]) -> list[Judged]:
     ]
 
 
-def language_section(recipe: Language, reading: Reading) -> Section:
-    """Build the chapter from what was played."""
-    measuring, name = reading.measuring, reading.name
+@dataclass(frozen=True)
+class Heard:
+    """What was played of a language recipe, judged.
+
+    Attributes:
+        arms: planned, in order; `played` those with an episode.
+        structure: the study's tasks by `shared` and `unique`.
+        judged: one per played arm.
+        own, rates: the metric under the own prompt by structure, and by (arm, structure).
+    """
+
+    arms: tuple[str, ...]
+    played: tuple[str, ...]
+    structure: Mapping[str, Sequence[str]]
+    judged: tuple[Judged, ...]
+    own: Mapping[str, Estimate]
+    rates: Mapping[tuple[str, str], Estimate]
+
+
+def heard(recipe: Language, reading: Reading) -> Heard:
+    """Judge every arm that was played."""
+    measuring = reading.measuring
     study = measuring.design.study
     known = known_tasks(study.benchmark.name)
     tasks = tuple(known[t] for t in measuring.design.tasks)
     baseline = study.baseline_arm
     scope = Scope(study.benchmark.name, tasks, known, study.seeds, study.max_steps, baseline)
     structure = recipe.structure(tasks, known.values())
-    arms = list(recipe.parts(name, scope).arms)
-    played = [a for a in arms if any(e.ok for e in measuring.episodes.of(reading.policy, a))]
-    judged = judge([_sensitivity(recipe, reading, a, structure) for a in played])
+    arms = tuple(recipe.parts(reading.name, scope).arms)
+    played = tuple(a for a in arms if any(e.ok for e in measuring.episodes.of(reading.policy, a)))
+    return Heard(
+        arms=arms,
+        played=played,
+        structure=structure,
+        judged=tuple(judge([_sensitivity(recipe, reading, a, structure) for a in played])),
+        own={s: _rate(recipe, reading, baseline, t) for s, t in structure.items()},
+        rates={(a, s): _rate(recipe, reading, a, t) for a in played for s, t in structure.items()},
+    )
+
+
+def language_section(recipe: Language, reading: Reading) -> Section:
+    """Build the chapter from what was played."""
+    measuring, name = reading.measuring, reading.name
+    found = heard(recipe, reading)
+    judged, played = found.judged, found.played
     unit = METRICS[recipe.metric].unit
     sentences, unresolved = _said(judged, recipe, unit)
     if f"{name}_source_prompt" in played:
         sentences.append(_followed(reading, f"{name}_source_prompt"))
-    unresolved += [f"`{arm}` was not played." for arm in arms if arm not in played]
-    unresolved += _one_sided(structure)
+    unresolved += [f"`{arm}` was not played." for arm in found.arms if arm not in played]
+    unresolved += _one_sided(found.structure)
     permuted = next((j.found.interaction.unit for j in judged if j.found.interaction), "episodes")
     blocks: list[Block] = [Prose(text=HOW.format(alpha=recipe.alpha, unit=permuted))]
     if judged:
-        rates = {(a, s): _rate(recipe, reading, a, t) for a in played for s, t in structure.items()}
+        tasks = len(measuring.design.tasks)
         blocks += [
-            effect_table(judged, structure, rates, recipe.metric),
+            effect_table(judged, found.structure, found.rates, recipe.metric),
             effect_figure(judged, recipe.metric),
-            receipt_table(measuring, reading.policy, played, len(tasks)),
+            receipt_table(measuring, reading.policy, played, tasks),
         ]
     return Section(
         name=name,
@@ -162,15 +195,20 @@ def _limit(detectable: float | None, unit: str) -> str:
     return f"; cannot resolve differences below {amount(detectable, unit)}" if detectable else ""
 
 
-def _followed(reading: Reading, arm: str) -> str:
-    """How often the goal that the other prompt names was reached, with and without that prompt."""
+def followed(reading: Reading, arm: str) -> tuple[Estimate, Comparison]:
+    """How often the goal that the other prompt names was reached, and beside the own prompt."""
     measuring, policy = reading.measuring, reading.policy
     told = measuring.values(policy, arm, "source_goal")
     own = measuring.values(policy, _baseline(measuring), "source_goal", like=arm)
     compared = paired("source_goal", told, {c: v for c, v in own.items() if c in told})
+    return estimate("source_goal", told), compared
+
+
+def _followed(reading: Reading, arm: str) -> str:
+    reached, compared = followed(reading, arm)
     return (
         "Told the next task of its scene, the policy reached that task's goal in "
-        f"{interval(estimate('source_goal', told), 'share')}; against the own prompt "
+        f"{interval(reached, 'share')}; against the own prompt "
         f"{interval(compared.difference, 'share', signed=True)}, {p_value(compared.p)}."
     )
 

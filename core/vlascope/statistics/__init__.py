@@ -6,6 +6,7 @@ from vlascope.statistics.estimates import CONFIDENCE, Comparison, Estimate
 from vlascope.statistics.families import holm
 from vlascope.statistics.paired import Pair, compare, mcnemar_p, sign_flip_p
 from vlascope.statistics.proportions import paired_score_interval, rate
+from vlascope.statistics.ratios import log_ratio
 from vlascope.statistics.resampling import FEWEST_CLUSTERS, bootstrap_mean
 from vlascope.statistics.sequential import betting_interval, betting_p
 
@@ -23,6 +24,7 @@ __all__ = [
     "detectable_mean",
     "detectable_rate",
     "holm",
+    "log_ratio",
     "mcnemar_p",
     "paired_score_interval",
     "rate",

@@ -117,6 +117,18 @@ def override_margin(trio: Trio) -> float | None:
     return None if verdict is None else float(verdict == "source")
 
 
+def override_strict(trio: Trio) -> float | None:
+    """Whether velocities are more like the source's, by however little."""
+    cosines = _cosines(trio)
+    return None if cosines is None else float(cosines[0] > cosines[1])
+
+
+def override_ambiguous(trio: Trio) -> float | None:
+    """Whether the two cosines lie within the margin."""
+    verdict = override_verdict(trio)
+    return None if verdict is None else float(verdict == "ambiguous")
+
+
 def action_cosine_mean(trio: Trio) -> float | None:
     """Cosine step by step, mean over the common steps at which neither action is zero."""
     if trio.own is None or trio.episode.actions is None or trio.own.actions is None:

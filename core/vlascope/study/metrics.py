@@ -114,6 +114,22 @@ METRICS: Final[Mapping[str, Metric]] = {
         "Velocities are more like the source task's than the own baseline's, beyond the margin.",
         measures.override_margin,
     ),
+    "override_strict": Metric(
+        "override (velocity cosine, no margin)",
+        "share",
+        True,
+        "source",
+        "Velocities are more like the source task's than the own baseline's, by however little.",
+        measures.override_strict,
+    ),
+    "override_ambiguous": Metric(
+        "neither source nor destination (velocity cosine, margin)",
+        "share",
+        True,
+        "source",
+        "Velocities are as like the source task's as the own baseline's, within the margin.",
+        measures.override_ambiguous,
+    ),
     "source_alignment": Metric(
         "alignment to source (velocity cosine)",
         "1",
