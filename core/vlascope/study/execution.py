@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from vlascope.errors import DiskFull, EditMisfired, EditUnavailable, UnknownName, VlascopeError
-from vlascope.interventions import parse_intervention
-from vlascope.recording import ActivationCache, RecordSpec
 from vlascope.records import EpisodeRecord
 from vlascope.study.analysing import Analysing
 from vlascope.study.design import Design, design
-from vlascope.study.editing import expanded_for, found
+from vlascope.study.editing import found
 from vlascope.study.executors import Executor, opened_executors
 from vlascope.study.expansion import analysis_of, expanded
-from vlascope.study.from_analysis import FROM_ANALYSIS, analyses_of
+from vlascope.study.from_analysis import analyses_of
 from vlascope.study.groups import WorkGroup
+from vlascope.study.placing import edited_points, placed
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
 from vlascope.study.schema import Study
 from vlascope.study.stopping import played_until_clear
-
-if TYPE_CHECKING:
-    from vlascope.adapter import VLAAdapter
 
 __all__ = ["Outcome", "Shard", "run_study", "verify_receipts"]
 
@@ -67,6 +62,7 @@ def run_study(
     *,
     arms: Sequence[str] = (),
     shard: Shard | None = None,
+    lenient: bool = False,
     progress: bool = True,
     say: Say = print,
 ) -> Outcome:
@@ -77,6 +73,8 @@ def run_study(
         run_dir: this study's directory; made where it does not exist.
         arms: globs; only these and the recordings they need.
         shard: play only a part of the (task, seed) pairs, into `run_dir/shards/I-of-N`.
+        lenient: account for arms that name hook points a policy does not have, and play the
+            others; so is every study of several policies.
         progress: show progress bars.
         say: told what happens, a line each.
 
@@ -93,12 +91,13 @@ def run_study(
         laid_out = laid_out.shard(*shard)
         part = run_dir / "shards" / f"{shard[0] + 1}-of-{shard[1]}"
     claim(run_dir, study)
+    lenient = lenient or len(study.policies) > 1
     outcome = Outcome()
     with opened_executors(study, part, progress=progress) as opened:
         for name, choice in study.policies.items():
             with ExitStack() as stack:
                 executor = opened(name, choice, stack)
-                playing = _Playing(laid_out, name, executor, part, say)
+                playing = _Playing(laid_out, name, executor, part, say, lenient)
                 outcome.arms[name] = playing.ended
                 playing.run()
     return outcome
@@ -109,6 +108,7 @@ class _Playing:
     """One policy's share of a study under way.
 
     Attributes:
+        lenient: whether arms that this policy cannot play are left out, not refused.
         ended: how each arm ended, and each analysis as `analysis:NAME`.
     """
 
@@ -117,6 +117,7 @@ class _Playing:
     executor: Executor
     part: Path
     say: Say
+    lenient: bool
     ended: dict[str, ArmOutcome] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -139,33 +140,20 @@ class _Playing:
         """The groups this policy can play, its own layers named; the others are accounted for.
 
         Raises:
-            UnknownName: the study's only policy has no such hook point or depth third.
+            UnknownName: the policy has no such hook point or depth third, and is not `lenient`.
             IncompatibleError: an edit does not suit the policy.
         """
-        placed = []
+        kept = []
         for group in self.laid_out.groups:
             try:
-                own = expanded_for(group, self.executor.adapter.info.pathways)
-                own = _recording_what_is_there(own, self.executor.adapter)
-                self._check(own)
+                own = placed(group, self.executor.adapter)
             except UnknownName as error:
-                if len(self.laid_out.study.policies) == 1:
+                if not self.lenient:
                     raise
                 self._keep(group.arm, ArmOutcome(status="not_applicable", error=str(error)))
             else:
-                placed.append(own)
-        return placed
-
-    def _check(self, group: WorkGroup) -> list[list[str]]:
-        """The hook points of every edit that is known by now; each edit has its say on them."""
-        found = []
-        for edit in group.definition.interventions:
-            if edit["kind"] == FROM_ANALYSIS:
-                continue
-            points = self.executor.adapter.match(edit["at"])
-            parse_intervention(_without_source(edit)).check(self.executor.adapter.info, points)
-            found.append([str(p) for p in points])
-        return found
+                kept.append(own)
+        return kept
 
     def _played(self, group: WorkGroup, analysing: Analysing) -> ArmOutcome:
         """Play one arm; its failure is an outcome, not an exception."""
@@ -176,7 +164,7 @@ class _Playing:
             return ArmOutcome(status="skipped", error=why)
         try:
             own = found(group, self.executor.adapter.info.pathways, analysing.results)
-            points = self._check(own)
+            points = edited_points(own, self.executor.adapter)
             records, stopped = played_until_clear(self.executor, self.laid_out, own)
             verify_receipts(own, records)
         except DiskFull:
@@ -194,37 +182,6 @@ class _Playing:
         keep_outcome(self.part, self.policy, name, outcome)
         if outcome.status in ("failed", "skipped") and not name.startswith("analysis:"):
             self.say(f"{self.policy}, arm {name}: {outcome.status}: {outcome.error}")
-
-
-def _without_source(edit: Mapping[str, Any]) -> dict[str, Any]:
-    """The edit with nothing recorded yet, to be asked whether it suits the policy."""
-    found = dict(edit)
-    if isinstance(edit.get("source"), Mapping) and "arm" in edit["source"]:
-        found["source"] = ActivationCache({})
-    if isinstance(edit.get("like"), Mapping):
-        found["like"] = _without_source(edit["like"])
-    return found
-
-
-def _recording_what_is_there(group: WorkGroup, adapter: VLAAdapter) -> WorkGroup:
-    """The group without the globs to record that another policy's hook points go by.
-
-    Raises:
-        UnknownName: the policy has none of them.
-    """
-    if group.record is None:
-        return group
-    there = tuple(g for g in group.record.at if _names(adapter, g)) or group.record.at
-    adapter.match(there)
-    record = RecordSpec.model_validate({**group.record.model_dump(), "at": there})
-    return replace(group, record=record)
-
-
-def _names(adapter: VLAAdapter, glob: str) -> bool:
-    try:
-        return bool(adapter.match(glob))
-    except UnknownName:
-        return False
 
 
 def verify_receipts(group: WorkGroup, records: Sequence[EpisodeRecord]) -> None:

@@ -16,7 +16,7 @@ from vlascope.study.problems import Problem
 from vlascope.study.schema import Study
 from vlascope.study.shipped import find_study
 
-__all__ = ["load_study"]
+__all__ = ["load_study", "problem_of", "refusal"]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -35,21 +35,22 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     try:
         study = expanded(Study.model_validate(located.data))
     except ValidationError as error:
-        raise _refusal(located, [_problem(dict(e)) for e in error.errors()]) from None
+        raise refusal(located, [problem_of(dict(e)) for e in error.errors()]) from None
     except Unfit as error:
-        raise _refusal(located, error.problems) from None
+        raise refusal(located, error.problems) from None
     found = problems_of(study)
     if found:
-        raise _refusal(located, found)
+        raise refusal(located, found)
     return study
 
 
-def _refusal(located: Located, problems: Sequence[Problem]) -> StudyFileError:
+def refusal(located: Located, problems: Sequence[Problem]) -> StudyFileError:
+    """One error for all problems, each with the place in the file that it is about."""
     lines = [f"{located.where(p.at)}: {_dotted(p.at)}{p.message}" for p in problems]
     return StudyFileError("\n".join(dict.fromkeys(lines)))
 
 
-def _problem(error: dict[str, Any]) -> Problem:
+def problem_of(error: dict[str, Any]) -> Problem:
     """One of pydantic's complaints in our words."""
     at = tuple(error["loc"])
     kind, message = error["type"], error["msg"]

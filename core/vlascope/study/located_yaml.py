@@ -85,7 +85,7 @@ def read_located(path: Path) -> Located:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyFileError(f"cannot read the study file {path}: {error}") from error
+        raise StudyFileError(f"cannot read the file {path}: {error}") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -95,7 +95,7 @@ def read_located(path: Path) -> Located:
         problem = getattr(error, "problem", None) or error
         raise StudyFileError(f"{place}: this is no YAML: {problem}") from error
     if not isinstance(data, dict) or root is None:
-        raise StudyFileError(f"{path}:1:1: expected a mapping with name, policies, arms, ...")
+        raise StudyFileError(f"{path}:1:1: expected a mapping that begins with `name: ...`")
     located = Located(str(path), data)
     _note(root, (), located)
     return located

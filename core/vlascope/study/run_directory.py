@@ -17,7 +17,15 @@ from vlascope.study.played import Episodes, Played
 from vlascope.study.schema import Study
 from vlascope.study.stopping import Stopped
 
-__all__ = ["ArmOutcome", "RunManifest", "claim", "keep_outcome", "read_manifest", "read_run"]
+__all__ = [
+    "ArmOutcome",
+    "RunManifest",
+    "changes",
+    "claim",
+    "keep_outcome",
+    "read_manifest",
+    "read_run",
+]
 
 MANIFEST = "study.json"
 OUTCOMES = "outcomes.json"
@@ -79,8 +87,8 @@ def claim(run_dir: Path, study: Study) -> None:
     manifest = RunManifest(study=study, versions=own_versions())
     if (run_dir / MANIFEST).exists():
         before = read_manifest(run_dir)
-        changed = [*_changes(_essence(before.study), _essence(study))]
-        changed += _changes(before.versions, manifest.versions)
+        changed = [*changes(_essence(before.study), _essence(study))]
+        changed += changes(before.versions, manifest.versions)
         if changed:
             shown = "\n  ".join(changed[:12]) + ("\n  ..." if len(changed) > 12 else "")
             raise StudyFileError(
@@ -171,7 +179,7 @@ def _automatic(study: Study) -> dict[str, list[str]]:
     }
 
 
-def _changes(before: Any, after: Any, at: str = "") -> Iterator[str]:
+def changes(before: Any, after: Any, at: str = "") -> Iterator[str]:
     """One line per part that differs: `seeds: [0, 1] -> [0, 1, 2]`."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in dict.fromkeys((*before, *after)):
@@ -180,7 +188,7 @@ def _changes(before: Any, after: Any, at: str = "") -> Iterator[str]:
             elif key not in after:
                 yield f"{at}{key}: removed"
             else:
-                yield from _changes(before[key], after[key], f"{at}{key}.")
+                yield from changes(before[key], after[key], f"{at}{key}.")
     elif before != after:
         yield f"{at.removesuffix('.')}: {_short(before)} -> {_short(after)}"
 
