@@ -110,6 +110,8 @@ def test_what_is_put_into_the_vlm_brings_the_behaviour_back(injection):
     back = injection[f"{key}.against.no_injection", "vlm", ""]
     assert says(back) == 1
     assert back.norm_ratio > 0
+    moved = injection["injection.null_prompt.displacement.against.no_injection", "vlm", ""]
+    assert says(moved) < -0.05  # the prompt's absence moves the hand, and the injection undoes it
 
 
 @pytest.mark.slow
@@ -147,6 +149,6 @@ def test_a_log_ratio_needs_two_positive_means():
     assert log_ratio(pairs).value == pytest.approx(math.log(2.5))
     none = log_ratio([Pair("a", 1.0, 0.0)])
     assert none.value is None
-    sometimes = log_ratio([Pair("a", 1.0, 1.0), Pair("b", 1.0, 0.0)])
-    assert sometimes.value == pytest.approx(math.log(2))
+    sometimes = log_ratio([Pair(str(i), 1.0, float(i == 0)) for i in range(6)])
+    assert sometimes.value == pytest.approx(math.log(6))
     assert sometimes.low is None

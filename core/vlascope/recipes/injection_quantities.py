@@ -83,13 +83,13 @@ def _of_arm(reading: Reading, verdict: Verdict, spot: Spot) -> Iterator[Quantity
         for role, control in controls.items():
             theirs = measuring.values(policy, control, metric, like=arm)
             own = estimate(metric, {c: v for c, v in theirs.items() if c in values})
-            itself = metric == "displacement" and role in ("no_injection", "prompting")
-            if not own.n or itself:
+            itself = control == measuring.design.study.baseline_arm
+            if not own.n or (itself and metric == "displacement"):
                 continue
             where = _place(spot)
             if role == "random_direction":
                 where["norm_ratio"] = norm_ratio(reading, control)
-            zero = metric in OF_ITSELF and role == "no_injection"
+            zero = itself and metric in OF_ITSELF
             yield Quantity(
                 key=f"{key}.{role}",
                 label=f"{label}, {spoken(role)}{' (zero by definition)' if zero else ''}",
