@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "export": ("vlascope.cli.export", "Write a run's episodes as a dataset that others read."),
     "video": ("vlascope.cli.video", "Videos of a run's episodes, made afterwards."),
     "serve": ("vlascope.cli.serve", "Serve a policy over a websocket, as openpi does."),
+    "compare": ("vlascope.cli.compare", "One battery of questions put to many policies."),
     "report": ("vlascope.cli.report", "Write the report of a finished study."),
     "store": ("vlascope.cli.store", "Look into an activation store, or verify it."),
 }

@@ -158,12 +158,10 @@ def _entry(where: Path, file: ComparisonFile, name: str) -> EntryResult:
     known = EntryResult(name, file.family(name), title, folder, "not run")
     if record is None:
         return known
-    if record.error or not (folder / MANIFEST).exists():
-        status: Status = "failed" if record.error else "not run"
-        return replace(
-            known, status=status, error=record.error, not_applicable=record.not_applicable
-        )
-    return _played(known, record)
+    known = replace(known, error=record.error, not_applicable=record.not_applicable)
+    if record.facts is not None and (folder / MANIFEST).exists():
+        known = _played(known, record)
+    return replace(known, status="failed") if record.error else known
 
 
 def _played(known: EntryResult, record: EntryRecord) -> EntryResult:
@@ -188,7 +186,6 @@ def _played(known: EntryResult, record: EntryRecord) -> EntryResult:
         quantities=quantities,
         sections=sections,
         problems=problems,
-        not_applicable=record.not_applicable,
         measuring=measuring,
         outcomes=ended,
     )

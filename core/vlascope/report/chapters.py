@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlascope.errors import VlascopeError
@@ -31,7 +31,7 @@ def chapters(run_dir: Path, measuring: Measuring) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def of_a_recipe(name: str, recipes: Mapping[str, object]) -> bool:
+def of_a_recipe(name: str, recipes: Iterable[str]) -> bool:
     """Whether an arm, analysis or finding of that name was written by a recipe."""
     return any(name == recipe or name.startswith(f"{recipe}_") for recipe in recipes)
 

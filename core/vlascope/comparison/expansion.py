@@ -1,0 +1,149 @@
+"""From an entry of a comparison to an ordinary study of one policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from vlascope import plugins
+from vlascope.comparison.schema import ComparisonFile, Defaults
+from vlascope.errors import StudyFileError, UnknownName, VlascopeError
+from vlascope.report.chapters import of_a_recipe
+from vlascope.study.checking import problems_of
+from vlascope.study.design import Design, design
+from vlascope.study.expansion import BASELINE, Unfit, analysis_of, expanded
+from vlascope.study.placing import placed
+from vlascope.study.schema import Arm, Study
+
+if TYPE_CHECKING:
+    from vlascope.adapter import VLAAdapter
+    from vlascope.hooks import Pathway
+
+__all__ = ["OPTIONS_OF_A_STUDY", "Asked", "asked", "bare_study", "options"]
+
+OPTIONS_OF_A_STUDY: Final = frozenset(Defaults.model_fields)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An entry's study.
+
+    Attributes:
+        study: expanded and checked, with the questions that can be asked of this policy.
+        not_applicable: why a question is not among them, by question.
+    """
+
+    study: Study
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def episodes(self) -> int:
+        """At most as many are played; arms that say the same are played once."""
+        return sum(len(group.plans) for group in design(self.study).groups)
+
+    @property
+    def arms(self) -> int:
+        """How many there are, controls counted and recordings not."""
+        return sum(group.role != "source" for group in design(self.study).groups)
+
+
+def bare_study(file: ComparisonFile, name: str) -> Study:
+    """An entry's study without any question: the policy as it is."""
+    return _study(file, name, {})
+
+
+def options(
+    file: ComparisonFile, name: str, question: str, pathways: tuple[Pathway, ...]
+) -> dict[str, Any] | None:
+    """What an entry is asked: the recipe's own suggestion, then the battery's, then the entry's.
+
+    Returns:
+        A recipe as a study file writes it; None where the entry leaves the question out.
+    """
+    own = file.entries[name].battery.get(question, {})
+    if own is None:
+        return None
+    general = file.battery[question]
+    suggested = plugins.recipe_class(str(general["kind"])).suggested(pathways)
+    return {"kind": general["kind"], **suggested, **general, **own}
+
+
+def asked(file: ComparisonFile, name: str, adapter: VLAAdapter) -> Asked:
+    """The study of an entry, without the questions that it cannot answer.
+
+    Raises:
+        StudyFileError: the questions do not fit together.
+    """
+    recipes: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    for question in file.battery:
+        written = options(file, name, question, adapter.info.pathways)
+        if written is None:
+            missing[question] = "left out for this entry"
+            continue
+        why = _why_not(file, name, question, written, adapter)
+        if why:
+            missing[question] = why
+        else:
+            recipes[question] = written
+    study = expanded(_study(file, name, recipes))
+    found = problems_of(study)
+    if found:
+        raise Unfit(found)
+    return Asked(study, missing)
+
+
+def _study(file: ComparisonFile, name: str, recipes: Mapping[str, Mapping[str, Any]]) -> Study:
+    entry = file.entries[name]
+    given = {**file.defaults.given(), **entry.given()}
+    return Study.model_validate(
+        {
+            "name": f"{file.name}-{name}",
+            "title": f"{file.title or file.name}: {entry.title or name}",
+            "policies": {name: entry.policy},
+            "recipes": recipes,
+            "arms": {BASELINE: Arm(about="the policy as it is")},
+            **given,
+        }
+    )
+
+
+def _why_not(
+    file: ComparisonFile,
+    name: str,
+    question: str,
+    written: Mapping[str, Any],
+    adapter: VLAAdapter,
+) -> str:
+    """Why this policy, on these tasks, cannot be asked; empty where it can."""
+    try:
+        study = expanded(_study(file, name, {question: written}))
+        found = problems_of(study)
+        if found:
+            raise StudyFileError("; ".join(dict.fromkeys(p.message for p in found)))
+        for analysis in study.analyses:
+            analysis_of(study, analysis).check(adapter.info)
+        return _no_place(design(study), question, adapter)
+    except (VlascopeError, ValidationError) as error:
+        return str(error)
+
+
+def _no_place(laid_out: Design, question: str, adapter: VLAAdapter) -> str:
+    """Why none of a question's edits, or not the plain arm, has a place in the policy."""
+    refused: dict[str, str] = {}
+    edited: list[str] = []
+    for group in laid_out.groups:
+        try:
+            placed(group, adapter)
+        except UnknownName as error:
+            refused[group.arm] = str(error)
+        if group.definition.interventions and of_a_recipe(group.arm, [question]):
+            edited.append(group.arm)
+    if laid_out.study.baseline_arm in refused:
+        return refused[laid_out.study.baseline_arm]
+    if edited and all(arm in refused for arm in edited):
+        return "; ".join(dict.fromkeys(refused[arm] for arm in edited))
+    return ""
