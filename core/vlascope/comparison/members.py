@@ -1,0 +1,72 @@
+"""Policies as pooling and verdicts see them: a name, a family, and numbers at places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vlascope.study.quantity import Quantity
+
+if TYPE_CHECKING:
+    from vlascope.comparison.reading import ComparisonResult
+
+__all__ = ["Member", "Spot", "families", "members_of"]
+
+
+@dataclass(frozen=True, order=True)
+class Spot:
+    """What makes two numbers comparable: the measure, and where.
+
+    Attributes:
+        key, pathway, depth, site: as in `Quantity`.
+        at: relative depth of a single layer in hundredths; -1 where it is not one layer, or where
+            a third names it, whose layers lie a little differently in every network.
+    """
+
+    key: str
+    pathway: str = ""
+    depth: str = ""
+    site: str = ""
+    at: int = -1
+
+    @classmethod
+    def of(cls, quantity: Quantity) -> Spot:
+        """Where a quantity stands."""
+        at = -1 if quantity.at is None or quantity.depth else round(100 * quantity.at)
+        return cls(quantity.key, quantity.pathway, quantity.depth, quantity.site, at)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A policy of the comparison.
+
+    Attributes:
+        name: of the entry.
+        family: seeds of one architecture share it.
+        quantities: all of them; of two at the same spot the first counts.
+    """
+
+    name: str
+    family: str
+    quantities: tuple[Quantity, ...] = ()
+
+    @cached_property
+    def by_spot(self) -> Mapping[Spot, Quantity]:
+        """Every quantity by what it is comparable in."""
+        return {Spot.of(q): q for q in reversed(self.quantities)}
+
+
+def members_of(result: ComparisonResult) -> tuple[Member, ...]:
+    """The entries that have any number."""
+    entries = (Member(e.name, e.family, e.every_quantity) for e in result.entries)
+    return tuple(m for m in entries if m.quantities)
+
+
+def families(members: Iterable[Member]) -> dict[str, Sequence[Member]]:
+    """Members by family, in order."""
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.family, []).append(member)
+    return dict(found)
