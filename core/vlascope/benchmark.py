@@ -165,6 +165,23 @@ class BenchmarkEnv(ABC):
         """A picture for people (videos, film strips), uint8 (height, width, 3)."""
         return next(iter(self.sense().images.values()))
 
+    def configuration(self) -> FloatArray | None:
+        """Where everything that moves is, as it would be drawn now, float32 (n,).
+
+        Kept at every step of an episode, so that `show` can draw it afterwards; None where the
+        benchmark cannot tell it.
+        """
+        return None
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the begun episode's scene as `configuration()` told it once, to be looked at.
+
+        The episode cannot be played on from there: start another one before the next `step`.
+        """
+        raise CapabilityMissing(
+            f"{self.name} cannot show a kept configuration; override configuration() and show()"
+        )
+
     def expert(self) -> FloatArray:
         """What a scripted expert would do now in the present task, float32 (action_dim,)."""
         raise CapabilityMissing(f"{self.name} has no scripted expert for this task")

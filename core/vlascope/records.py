@@ -126,7 +126,8 @@ class EpisodeRecord(BaseModel):
             point), with the largest batch this episode was part of.
         arrays: path, relative to the run, of a safetensors file holding `action` (steps, dim),
             `end_effector` (steps + 1, 3) and one `object.<name>` (steps + 1, 3) per object, in
-            metres, `state.<stream>` (steps + 1, n) and `predicate.<name>` (steps + 1,).
+            metres, `state.<stream>` (steps + 1, n), `predicate.<name>` (steps + 1,) and, where the
+            benchmark tells it, `configuration` (steps + 1, n), from which pictures can be drawn.
         video: path, relative to the run, or None.
         frames: path, relative to the run, of a safetensors file holding the film strip: `images`
             uint8 (frames, height, width, 3) and `steps` (frames,); None where not filmed.

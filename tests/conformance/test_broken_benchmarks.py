@@ -126,6 +126,11 @@ class FloatFrame(ToyBenchmark):
         return super().frame() / 255
 
 
+class ForgetsWhereItWas(ToyBenchmark):
+    def configuration(self):
+        return super().configuration() * 0
+
+
 BROKEN = [
     (TwoOfOneName, "tasks_named_uniquely", "unique"),
     (OtherName, "benchmark_info_is_json", "another"),
@@ -145,6 +150,7 @@ BROKEN = [
     (MovesWhenSeen, "observing_is_pure", "change nothing"),
     (CannotBePerturbed, "perturbed_image_reaches_the_observation", "sense"),
     (FloatFrame, "frame_is_a_picture", "uint8"),
+    (ForgetsWhereItWas, "kept_configuration_is_drawn", "keep all that moves"),
 ]
 
 

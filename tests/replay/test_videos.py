@@ -196,15 +196,43 @@ def test_an_episode_whose_environment_failed_is_not_shown(changed, tmp_path):
         film(run, tmp_path, episodes=["base/shared/red/0"])
 
 
-def test_a_replay_that_goes_elsewhere_is_refused(changed, tmp_path):
-    run = changed(arrays=lambda a: {**a, "end_effector": a["end_effector"] + 0.002})
+def without_configuration(arrays):
+    """As runs of benchmarks that keep none leave them."""
+    return {k: v for k, v in arrays.items() if k != "configuration"}
+
+
+def test_without_a_kept_configuration_the_actions_are_played_again(changed, played, tmp_path):
+    run = changed(arrays=without_configuration)
+    (again,) = film(run, tmp_path / "again", episodes=["base/shared/red/0"])
+    (drawn,) = film(played, tmp_path / "drawn", episodes=["base/shared/red/0"])
+    assert again.read_bytes() == drawn.read_bytes()
+
+
+def test_videos_are_drawn_without_a_step_of_the_simulator(played, tmp_path, monkeypatch):
+    def refused(self, action):
+        raise AssertionError("stepped")
+
+    monkeypatch.setattr(plugins.benchmark_class("toy"), "step", refused)
+    assert film(played, tmp_path, episodes=["base/shared/red/0"])[0].stat().st_size > 0
+
+
+def test_a_configuration_of_another_scene_is_refused(changed, tmp_path):
+    run = changed(arrays=lambda a: {**a, "configuration": a["configuration"][:, :1]})
+    with pytest.raises(MisalignedActivations, match=r"a point's position is \(2,\); got \(1,\)"):
+        film(run, tmp_path, episodes=["base/shared/red/0"])
+
+
+@pytest.mark.parametrize("change", [dict, without_configuration], ids=["kept", "played again"])
+def test_a_replay_that_goes_elsewhere_is_refused(change, changed, tmp_path):
+    run = changed(arrays=lambda a: change({**a, "end_effector": a["end_effector"] + 0.002}))
     with pytest.raises(MisalignedActivations, match=r"the hand is 0\.0035 m from where it was"):
         film(run, tmp_path, episodes=["base/shared/red/0"])
     assert not list(tmp_path.rglob("*.mp4"))
 
 
 def test_a_replay_that_nothing_can_confirm_is_refused(changed, tmp_path):
-    run = changed(arrays=lambda a: {k: v for k, v in a.items() if k != "end_effector"})
+    kept = ("action",)
+    run = changed(arrays=lambda a: {k: v for k, v in a.items() if k in kept})
     with pytest.raises(CapabilityMissing, match="cannot be played again: benchmark 'toy"):
         film(run, tmp_path, episodes=["base/shared/red/0"])
 

@@ -192,6 +192,18 @@ class Aloha(BenchmarkEnv):
         """
         return self._now().simulator.poses()
 
+    def configuration(self) -> FloatArray:
+        """Joint positions as drawn now, float32 (n,)."""
+        return self._now().simulator.configuration()
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the begun episode's scene as `configuration()` told it once, to be looked at.
+
+        Raises:
+            ValueError: the configuration is of another scene.
+        """
+        self._now().simulator.show(configuration)
+
     def expert(self) -> FloatArray:
         """The planned expert's targets for this step of the episode: float32 (14,).
 

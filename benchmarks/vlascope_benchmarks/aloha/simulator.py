@@ -14,6 +14,7 @@ from gym_aloha.tasks.sim import BimanualViperXTask
 from vlascope.types import FloatArray, Pose, StepResult
 from vlascope_benchmarks.aloha.conditions import GROUPS
 from vlascope_benchmarks.aloha.scenes import SCENES, Float64
+from vlascope_benchmarks.mujoco_configuration import configuration_of, put
 
 __all__ = ["HANDS", "Simulator"]
 
@@ -82,6 +83,14 @@ class Simulator:
         """Joint angles in rad and gripper openings, 1 open, 0 closed: float32 (14,)."""
         found: FloatArray = self._task.get_qpos(self._physics).astype(np.float32)
         return found
+
+    def configuration(self) -> FloatArray:
+        """What the present picture is drawn from, float32 (n,)."""
+        return configuration_of(self.model, self.data, behind=False)
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the scene so; it cannot be stepped on from there."""
+        put(self.model, self.data, configuration)
 
     def poses(self) -> Mapping[str, Pose]:
         """The hands and the loose things."""

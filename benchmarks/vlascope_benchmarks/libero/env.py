@@ -181,6 +181,18 @@ class Libero(BenchmarkEnv):
         """Poses of `end_effector`, of every object and fixture, and of the places tasks name."""
         return self._now().simulator.poses()
 
+    def configuration(self) -> FloatArray:
+        """Joint positions as drawn now, float32 (n,)."""
+        return self._now().simulator.configuration()
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the begun episode's scene as `configuration()` told it once, to be looked at.
+
+        Raises:
+            ValueError: the configuration is of another scene.
+        """
+        self._now().simulator.show(configuration)
+
     def expert(self) -> FloatArray:
         """What the scripted expert does now, float32 (7,), for tasks that it knows.
 

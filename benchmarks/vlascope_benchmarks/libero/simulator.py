@@ -19,6 +19,7 @@ from vlascope_benchmarks.libero.importing import import_libero
 from vlascope_benchmarks.libero.moment import Moment
 from vlascope_benchmarks.libero.specs import Control
 from vlascope_benchmarks.libero.tasks import Place, goals_of_scene
+from vlascope_benchmarks.mujoco_configuration import configuration_of, put
 
 __all__ = ["Simulator"]
 
@@ -100,6 +101,16 @@ class Simulator:
     def predicates(self) -> Mapping[str, bool]:
         """Goals and conditions of the scene's tasks, and what the gripper holds and touches."""
         return self._conditions.now()
+
+    def configuration(self) -> FloatArray:
+        """Joint positions at the end of the last control step, float32 (n,)."""
+        return configuration_of(self.model, self.data, behind=True)
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the scene so, lights and flames included; it cannot be stepped on from there."""
+        put(self.model, self.data, configuration)
+        self._wrapped._post_process()
+        self.moment.keep()
 
     def poses(self) -> Mapping[str, Pose]:
         """The gripper, every object and fixture, and every place that has a name."""

@@ -187,6 +187,18 @@ class MetaWorld(BenchmarkEnv):
         """
         return self._now().simulator.poses()
 
+    def configuration(self) -> FloatArray:
+        """Joint positions and the hand's target as drawn now, float32 (n,)."""
+        return self._now().simulator.configuration()
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the begun episode's scene as `configuration()` told it once, to be looked at.
+
+        Raises:
+            ValueError: the configuration is of another scene.
+        """
+        self._now().simulator.show(configuration)
+
     def expert(self) -> FloatArray:
         """What MetaWorld's scripted policy does now: float32 (4,)."""
         return self._now().simulator.expert()

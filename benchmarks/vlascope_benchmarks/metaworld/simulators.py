@@ -15,6 +15,7 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from vlascope.types import FloatArray, Pose, StepResult
 from vlascope_benchmarks.metaworld.conditions import conditions_of
+from vlascope_benchmarks.mujoco_configuration import configuration_of, put
 
 __all__ = ["Float64", "Simulator", "StockSimulator", "scripted_action", "unlock"]
 
@@ -68,6 +69,14 @@ class Simulator(ABC):
     def proprio(self) -> FloatArray:
         """Hand position (m) and gripper opening in [0, 1]: float32 (4,)."""
         return self._observation[:4].astype(np.float32)
+
+    def configuration(self) -> FloatArray:
+        """What the present picture is drawn from, float32 (n,)."""
+        return configuration_of(self.model, self.data, behind=False)
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the scene so; it cannot be stepped on from there."""
+        put(self.model, self.data, configuration)
 
     def poses(self) -> Mapping[str, Pose]:
         """The hand, every named body of the scene that is not the robot or the room, the goals."""

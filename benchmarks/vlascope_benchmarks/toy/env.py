@@ -132,6 +132,22 @@ class ToyBenchmark(BenchmarkEnv):
         goals = {f"goal.{colour}": _pose(xy) for colour, xy in self._goals.items()}
         return {"end_effector": _pose(self._position), **goals}
 
+    def configuration(self) -> FloatArray:
+        """The point's position, float32 (2,); goals do not move."""
+        self._now()
+        return self._position.astype(np.float32)
+
+    def show(self, configuration: FloatArray) -> None:
+        """Put the point there.
+
+        Raises:
+            ValueError: it is no position.
+        """
+        self._now()
+        if configuration.shape != (2,):
+            raise ValueError(f"a point's position is (2,); got {configuration.shape}")
+        self._position = configuration.astype(np.float64)
+
     def expert(self) -> FloatArray:
         """Straight to the task's goal, float32 (2,) in m/s."""
         colour = self._now().name.split("/")[1]

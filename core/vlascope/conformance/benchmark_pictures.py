@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
+from vlascope.benchmark import BenchmarkEnv
 from vlascope.conformance.benchmark_subject import BenchmarkSubject, same_observation
 from vlascope.conformance.results import fail, skip
+from vlascope.errors import CapabilityMissing
 from vlascope.types import Image
 
 __all__ = ["CHECKS"]
+
+_MOVES: Final = 12
+_NOISE: Final = 0.1
+"""Mean difference of two pictures, of 255, that rounding to float32 may make."""
+_STRAY: Final = 0.02
+"""Metres: what a hand moves in a physics step or two."""
 
 
 def observation_matches_info(subject: BenchmarkSubject) -> None:
@@ -92,6 +103,44 @@ def frame_is_a_picture(subject: BenchmarkSubject) -> None:
         fail(f"frame() is {frame.dtype} {frame.shape}: give uint8 (height, width, 3)")
 
 
+def kept_configuration_is_drawn(subject: BenchmarkSubject) -> None:
+    """What `configuration` tells is what `show` draws again, in an episode begun anew."""
+    env, task = subject.env, subject.sample[0].name
+    first = env.reset(task, seed=1)
+    if env.configuration() is None:
+        skip("the benchmark does not tell its configuration")
+    start = env.frame()
+    for action in subject.actions(_MOVES):
+        env.step(action)
+    kept, after, hand = env.configuration(), env.frame(), _hand(env)
+    env.reset(task, seed=1)
+    assert kept is not None
+    env.show(kept)
+    off, moved = _apart(env.frame(), after), _apart(start, after)
+    if off > max(_NOISE, moved / 4):
+        fail(
+            f"show() of a kept configuration draws a picture {off:.2f} (of 255) off, where the "
+            f"episode moved it by {moved:.2f}: keep all that moves in configuration()"
+        )
+    there = _hand(env)
+    if hand is not None and there is not None and np.linalg.norm(there - hand) > _STRAY:
+        fail("show() puts the hand elsewhere than it was: keep all that moves in configuration()")
+    if not same_observation(first, env.reset(task, seed=1)):
+        fail("after show(), an episode begins differently: start() has to undo it")
+
+
+def _apart(one: Image, other: Image) -> float:
+    """Mean absolute difference of two pictures, 0..255."""
+    return float(np.abs(one.astype(np.int16) - other).mean())
+
+
+def _hand(env: BenchmarkEnv) -> npt.NDArray[np.float64] | None:
+    try:
+        return env.scene_state()["end_effector"].position
+    except CapabilityMissing:
+        return None
+
+
 def _inverted(_camera: str, image: Image) -> Image:
     return 255 - image
 
@@ -102,4 +151,5 @@ CHECKS = (
     observing_is_pure,
     perturbed_image_reaches_the_observation,
     frame_is_a_picture,
+    kept_configuration_is_drawn,
 )

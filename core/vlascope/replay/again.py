@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing, MisalignedActivations
 from vlascope.records import EpisodeRecord
-from vlascope.rollout.arrays import EpisodeArrays
+from vlascope.rollout.arrays import CONFIGURATION, EpisodeArrays
 
-__all__ = ["ASTRAY", "play_again"]
+__all__ = ["ASTRAY", "play_again", "show_again"]
 
 ASTRAY: Final = 1e-3
 """Metres by which a replayed hand may be off before the replay is refused."""
@@ -40,6 +40,26 @@ def play_again(
         yield step
         if step < len(arrays.actions):
             env.step(arrays.actions[step])
+
+
+def show_again(
+    env: BenchmarkEnv, record: EpisodeRecord, arrays: EpisodeArrays, steps: Iterable[int]
+) -> Iterator[int]:
+    """Put the scene of `env` as it was kept at each of `steps`; nothing is stepped.
+
+    Raises:
+        MisalignedActivations: what is kept does not fit this simulator's scene, or it puts the hand
+            elsewhere than it was recorded.
+    """
+    plan, kept = record.plan, arrays[CONFIGURATION]
+    env.start(env.task(plan.task), seed=plan.seed)
+    for step in steps:
+        try:
+            env.show(kept[step])
+        except ValueError as error:
+            raise MisalignedActivations(f"{record.plan.episode}: {error}") from error
+        _compare(env, record, arrays, step)
+        yield step
 
 
 def _compare(env: BenchmarkEnv, record: EpisodeRecord, arrays: EpisodeArrays, step: int) -> None:

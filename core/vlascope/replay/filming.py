@@ -1,4 +1,4 @@
-"""Videos of finished episodes, rendered afterwards by playing their actions again."""
+"""Videos of finished episodes, drawn afterwards from what was kept of their scenes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from urllib.parse import quote
 from vlascope import plugins
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing, FileMissing
-from vlascope.replay.again import play_again
+from vlascope.replay.again import play_again, show_again
 from vlascope.replay.finished import FinishedEpisode, find_episodes
 from vlascope.replay.view import View
-from vlascope.rollout.arrays import EpisodeArrays
+from vlascope.rollout.arrays import CONFIGURATION, EpisodeArrays
 from vlascope.rollout.film import encode_mp4, require_video
 from vlascope.rollout.progress import reporter
 from vlascope.rollout.spec import BenchmarkSpec
@@ -38,7 +38,10 @@ def film_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Iterator[Path]:
-    """Play episodes of a run or study again in their simulator and write an mp4 of each.
+    """Draw episodes of a run or study again in their simulator and write an mp4 of each.
+
+    Scenes are drawn from the configurations kept at every step; where a benchmark keeps none, the
+    actions are played again and the hand's recorded track tells whether it is the same episode.
 
     A video shows the scene, not what perturbations made of the policy's pictures. Its name tells
     the episode and the view; one that exists is kept as it is.
@@ -166,14 +169,15 @@ class _Stages:
     def film(self, episode: FinishedEpisode) -> list[Image]:
         """Pictures of a whole episode, the last step's among them."""
         arrays = episode.arrays
-        _refuse_untold(episode, arrays)
         env = self._env(episode)
         stride, last = self.view.stride(env), len(arrays.actions)
-        return [
-            self.view.picture(env)
-            for step in play_again(env, episode.record, arrays)
-            if step % stride == 0 or step == last
-        ]
+        wanted = sorted({*range(0, last + 1, stride), last})
+        if CONFIGURATION in arrays:
+            shown = show_again(env, episode.record, arrays, wanted)
+        else:
+            _refuse_untold(episode, arrays)
+            shown = (s for s in play_again(env, episode.record, arrays) if s in set(wanted))
+        return [self.view.picture(env) for _ in shown]
 
     def rate(self, episode: FinishedEpisode) -> float:
         """Pictures a second at which an episode takes as long as it did in simulated time."""

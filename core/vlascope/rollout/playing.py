@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing
 from vlascope.perturbations import Perturbing, Sent
+from vlascope.rollout.arrays import CONFIGURATION
 from vlascope.rollout.film import encode_mp4, evenly_spaced
 from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
 from vlascope.rollout.timelines import Timelines
@@ -30,6 +31,7 @@ class Playing:
         self._step = 0
         self._actions: list[FloatArray] = []
         self._positions: dict[str, list[npt.NDArray[np.float64]]] = {}
+        self._configurations: list[FloatArray] = []
         self._has_scene = True
         self._success_step: int | None = None
         self._predicates: dict[str, int] = {}
@@ -106,6 +108,8 @@ class Playing:
 
     def _note_scene(self) -> None:
         self._timelines.feel(self._step, self._env.proprioception())
+        if (now := self._env.configuration()) is not None:
+            self._configurations.append(now)
         if not self._has_scene:
             return
         try:
@@ -162,7 +166,8 @@ class Playing:
             name if is_hand(name) else f"object.{name}": np.asarray(track, np.float32)
             for name, track in self._positions.items()
         }
-        return {"action": actions, **tracks, **self._timelines.arrays(self._step)}
+        kept = {CONFIGURATION: np.stack(self._configurations)} if self._configurations else {}
+        return {"action": actions, **tracks, **self._timelines.arrays(self._step), **kept}
 
 
 def is_hand(name: str) -> bool:
