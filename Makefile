@@ -5,7 +5,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 RUN := tools/uv.sh run --frozen --extra metaworld --extra video
 # SimplerEnv's twins need a Vulkan device, which few machines have.
-RUN_ALL := tools/uv.sh run --frozen --all-extras --no-extra simpler
+RUN_ALL := tools/uv.sh run --frozen --all-extras --no-extra simpler --group zoo
 ARGS ?=
 OUT ?= runs/demo
 
@@ -16,7 +16,7 @@ help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything into .venv, and the git hooks
-	tools/uv.sh sync --frozen --all-extras --no-extra simpler
+	tools/uv.sh sync --frozen --all-extras --no-extra simpler --group zoo
 	$(RUN_ALL) pre-commit install
 
 demo: ## The main job: look into a trained policy in MetaWorld, and report (10 minutes, 2 cores)
