@@ -13,12 +13,15 @@ from vlascope_adapters.tinyvla.manners import act_in_manner
 from vlascope_adapters.tinyvla.narration import NARRATION, narrate
 from vlascope_adapters.tinyvla.recipe import load_recipe
 from vlascope_adapters.tinyvla.weights import load_policy
+from vlascope_benchmarks.metaworld.env import MetaWorld
 
 RECIPE = load_recipe(bundled="adverbs")
 
 
 class Scene:
     """A hand 20 cm from its target, whose expert goes right and up at full speed."""
+
+    info = MetaWorld().info
 
     def expert(self):
         return np.array([2.0, 0.0, 2.0, 1.0], np.float32)

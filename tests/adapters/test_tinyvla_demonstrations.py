@@ -11,12 +11,14 @@ from vlascope.benchmark import BenchmarkEnv, Task
 from vlascope.types import FloatArray, Observation, Pose, StepResult
 from vlascope_adapters.tinyvla.demonstrations import collect_task, load_demonstrations
 from vlascope_adapters.tinyvla.recipe import DemoPlan, Recipe, load_recipe
+from vlascope_benchmarks.metaworld.env import MetaWorld
 
 
 class Corridor(BenchmarkEnv):
     """The hand walks along x; odd seeds never succeed."""
 
     name = "corridor"
+    info = MetaWorld().info
 
     @classmethod
     def suites(cls) -> Mapping[str, tuple[Task, ...]]:
@@ -31,7 +33,7 @@ class Corridor(BenchmarkEnv):
 
     def sense(self) -> Observation:
         picture = np.full((96, 96, 3), self.seed, np.uint8)
-        return Observation("walk", {"any": picture}, {"hand": np.zeros(4, np.float32)})
+        return Observation("walk", {"corner2": picture}, {"hand": np.zeros(4, np.float32)})
 
     def scene_state(self) -> Mapping[str, Pose]:
         return {"end_effector": Pose(self.hand), "door": Pose(np.ones(3))}

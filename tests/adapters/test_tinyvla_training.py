@@ -32,7 +32,7 @@ from vlascope_adapters.tinyvla.training import Trainer, learning_rate
 from vlascope_adapters.tinyvla.weights import load_policy
 
 MINIATURE = Recipe(
-    benchmark=BenchmarkChoice(name="toy", camera="top", size=16, render="fast"),
+    benchmark=BenchmarkChoice(name="metaworld", camera="corner2", size=16, render="fast"),
     network=NetworkConfig(
         crop=Crop(row=2, column=2, size=12),
         stem=(4, 8),

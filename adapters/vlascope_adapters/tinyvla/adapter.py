@@ -13,10 +13,9 @@ from torch import Tensor
 from vlascope.adapter import AdapterInfo, VLAAdapter
 from vlascope.hooks import ATTENTION_SITE, HookPoint, Pathway, TokenSpans
 from vlascope.noise import normal
-from vlascope.specs import ActionSpec, CameraSpec, StateSpec
+from vlascope.specs import CameraSpec
 from vlascope.taps import InputTap, OutputTap, Tap
-from vlascope.types import ActionChunk, Image, Observation
-from vlascope_adapters.tinyvla.batches import Normalisation
+from vlascope.types import ActionChunk, FloatArray, Image, Observation
 from vlascope_adapters.tinyvla.config import Crop, NetworkConfig
 from vlascope_adapters.tinyvla.network import TinyVLA
 from vlascope_adapters.tinyvla.recipe import BenchmarkChoice
@@ -25,17 +24,6 @@ from vlascope_adapters.tinyvla.weights import BUNDLED, Card, Policy, load_policy
 
 __all__ = ["TinyVLAAdapter"]
 
-_STREAM = "proprio"
-_STATE = StateSpec(names=("x", "y", "z", "gripper"), units=("m", "m", "m", "1"))
-_ACTION = ActionSpec(
-    names=("x", "y", "z", "gripper"),
-    control="ee_delta",
-    frame="world",
-    rotation="none",
-    gripper="positive_closes",
-    low=(-1.0,) * 4,
-    high=(1.0,) * 4,
-)
 _SITES: Mapping[str, tuple[type[InputTap | OutputTap], str]] = {
     "resid_pre": (InputTap, ""),
     "attn_out": (OutputTap, ".attention"),
@@ -63,7 +51,7 @@ _TINY = NetworkConfig(
 
 
 class TinyVLAAdapter(VLAAdapter):
-    """The small language-conditioned policy that vlascope ships, trained on MetaWorld.
+    """The small language-conditioned policy that vlascope ships, one for each of three benchmarks.
 
     The streams are `image.<camera>`, `instruction`, `padding` and `state` in the vlm, and `action`
     in the expert, whose attention reads the vlm's tokens first and its own after them. Padding is
@@ -78,7 +66,7 @@ class TinyVLAAdapter(VLAAdapter):
     def __init__(self, policy: Policy, checkpoint: str) -> None:
         self.model: TinyVLA = policy.network.eval().requires_grad_(False)
         self.tokenizer, self.card = policy.tokenizer, policy.card
-        self._normalisation, self._camera = policy.normalisation, policy.card.benchmark.camera
+        self._scales, self._camera = policy.scales, policy.card.benchmark.camera
         size = policy.card.benchmark.size
         self.info = AdapterInfo(
             name=self.name,
@@ -87,8 +75,8 @@ class TinyVLAAdapter(VLAAdapter):
             pathways=_pathways(policy.card.network, f"image.{self._camera}"),
             horizon=policy.card.network.horizon,
             executed_steps=policy.card.network.executed,
-            action=_ACTION,
-            state={_STREAM: _STATE},
+            action=policy.card.action,
+            state=policy.card.state,
             cameras={self._camera: CameraSpec(size, size, render=policy.card.benchmark.render)},
             notes={"recipe": policy.card.recipe, "training_steps": str(policy.card.steps)},
         )
@@ -97,7 +85,9 @@ class TinyVLAAdapter(VLAAdapter):
     def from_pretrained(
         cls, checkpoint: str = BUNDLED, *, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Self:
-        """Load `"bundled"`, or a folder that `vlascope zoo train tinyvla --out FOLDER` wrote.
+        """Load `"bundled"`, `"adverbs"` (MetaWorld), `"libero"`, `"aloha"`, or a trained folder.
+
+        Folders are those that `vlascope zoo train tinyvla --out FOLDER` wrote.
 
         Raises:
             FileNotFoundError: there is no such folder, or it holds no TinyVLA.
@@ -126,8 +116,7 @@ class TinyVLAAdapter(VLAAdapter):
             steps=0,
             sha256=_digest(network),
         )
-        scale = Normalisation(torch.tensor(card.state_mean), torch.tensor(card.state_std))
-        return cls(Policy(network, tokenizer, scale, card), f"tiny-{seed}")
+        return cls(Policy(network, tokenizer, card.scales, card), f"tiny-{seed}")
 
     def hook_points(self) -> Mapping[HookPoint, Tap]:
         """Six sites of every block, `vision.projector`, `vlm.final_norm`, `expert.action_head`."""
@@ -152,33 +141,33 @@ class TinyVLAAdapter(VLAAdapter):
     def predict_chunk(
         self, observations: Sequence[Observation], *, generators: Sequence[torch.Generator]
     ) -> ActionChunk:
-        """Displacements and gripper commands; the benchmark clips what exceeds its range."""
+        """Actions in the benchmark's own numbers, which clips what exceeds its range."""
         actions = self.differentiable_actions(observations, generators=generators)
         return ActionChunk(actions.detach().float().cpu().numpy())
 
     def differentiable_actions(
         self, observations: Sequence[Observation], *, generators: Sequence[torch.Generator]
     ) -> Tensor:
-        """The same, (batch, horizon, 4), as a tensor that carries gradients to activations.
+        """The same, (batch, horizon, action_dim), as a tensor that carries gradients.
 
         Raises:
-            ValueError: a picture is missing or of another size than the policy learned on.
+            ValueError: a picture or state stream is missing, or a picture of another size.
         """
         like = self.model.patch_position
         crop = self.card.network.crop
         rows = slice(crop.row, crop.row + crop.size)
         columns = slice(crop.column, crop.column + crop.size)
         pictures = np.stack([self._picture(o)[rows, columns] for o in observations])
-        states = torch.from_numpy(np.stack([o.state[_STREAM] for o in observations]))
+        states = torch.from_numpy(np.stack([self._state(o) for o in observations]))
         words = [self.tokenizer.encode(o.instruction) for o in observations]
         encoded = self.model.encode(
             torch.from_numpy(pictures).to(like.device),
             torch.tensor(words, device=like.device),
-            self._normalisation(states.float()).to(like),
+            self._scales.state(states.float()).to(like),
         )
         shape = (self.card.network.horizon, self.card.network.action_dim)
         noise = normal(generators, shape, device=like.device, dtype=like.dtype)
-        return self.model.act(encoded, noise)
+        return self._scales.action.undo(self.model.act(encoded, noise))
 
     def token_spans(
         self, observations: Sequence[Observation], *, call: int = 0
@@ -207,13 +196,24 @@ class TinyVLAAdapter(VLAAdapter):
         """A random picture, a prompt the policy has heard, a state like those of training."""
         rng = np.random.default_rng(seed)
         prompts = [texts[0] for texts in self.card.tasks.values()]
-        size, state = self.card.benchmark.size, rng.standard_normal(_STATE.dim)
-        state = state * self.card.state_std + self.card.state_mean
+        size, state = self.card.benchmark.size, rng.standard_normal(self.card.network.state_dim)
+        state = (state * self.card.state_std + self.card.state_mean).astype(np.float32)
+        ends = np.cumsum([spec.dim for spec in self.card.state.values()])
         return Observation(
             instruction=prompts[seed % len(prompts)],
             images={self._camera: rng.integers(0, 256, (size, size, 3), dtype=np.uint8)},
-            state={_STREAM: state.astype(np.float32)},
+            state=dict(zip(self.card.state, np.split(state, ends[:-1]), strict=True)),
         )
+
+    def _state(self, observation: Observation) -> FloatArray:
+        """The streams of the card, end to end: float32 (state_dim,)."""
+        missing = self.card.state.keys() - observation.state.keys()
+        if missing:
+            raise ValueError(
+                f"tinyvla reads the state streams {list(self.card.state)}; the "
+                f"observation has {list(observation.state)}"
+            )
+        return np.concatenate([observation.state[name] for name in self.card.state])
 
     def _picture(self, observation: Observation) -> Image:
         size = self.card.benchmark.size

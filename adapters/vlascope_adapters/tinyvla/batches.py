@@ -16,22 +16,41 @@ from vlascope_adapters.tinyvla.narration import NARRATION, narrate
 from vlascope_adapters.tinyvla.recipe import Recipe
 from vlascope_adapters.tinyvla.tokenizer import MASK, PAD, UNKNOWN, WordTokenizer
 
-__all__ = ["Batch", "Batches", "Normalisation"]
+__all__ = ["Batch", "Batches", "Normalisation", "Scales"]
 
 _STATE_NOISE = 0.03
+_STILL = 0.05
+"""What a number of an action moves at least, for its scale: fifty milliradians."""
 _CONTRAST, _BRIGHTNESS = 0.15, 12.0
 
 
 @dataclass(frozen=True, eq=False)
 class Normalisation:
-    """Mean and standard deviation of the robot's state, float32 (state_dim,) each."""
+    """Mean and standard deviation of every number of a vector, float32 (dim,) each."""
 
     mean: Tensor
     std: Tensor
 
-    def __call__(self, state: Tensor) -> Tensor:
-        """A state, (..., state_dim), in standard deviations from the mean."""
-        return (state - self.mean) / self.std
+    @classmethod
+    def none(cls, dim: int) -> Normalisation:
+        """One that changes nothing."""
+        return cls(torch.zeros(dim), torch.ones(dim))
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Vectors, (..., dim), in standard deviations from the mean."""
+        return (raw - self.mean) / self.std
+
+    def undo(self, scaled: Tensor) -> Tensor:
+        """The vectors that these standard deviations stand for."""
+        return scaled * self.std.to(scaled) + self.mean.to(scaled)
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """How the network is shown the robot's state, and how it writes actions."""
+
+    state: Normalisation
+    action: Normalisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +61,10 @@ class Batch:
         pictures: float32 (batch, crop, crop, 3), 0..255.
         words: int64 (batch, words), after masking; `spoken` is before.
         state: float32 (batch, state_dim), normalised.
-        actions: float32 (batch, horizon, action_dim); `valid` (batch, horizon) is 0 past the end.
-        ahead: float32 (batch, 3 * (len(hindsight) + 1)), normalised positions of the hand later
-            in the demonstration and at its end.
+        actions: float32 (batch, horizon, action_dim), normalised; `valid` (batch, horizon) is 0
+            past the end.
+        ahead: float32 (batch, 3 * hands * (len(hindsight) + 1)), normalised positions of the hands
+            later in the demonstration and at its end.
         landmarks: float32 (batch, 3 * landmarks), normalised positions, NaN where there is none.
         narrated: float32 (batch, vocabulary), what to say of the actions: equal shares of every
             word that is true; zeros where nothing is to be said.
@@ -71,21 +91,21 @@ class Batches:
         recipe: Recipe,
         tokenizer: WordTokenizer,
         demos: Mapping[str, Demonstrations],
-        normalisation: Normalisation | None = None,
+        scales: Scales | None = None,
     ) -> None:
         self.recipe = recipe
         tasks = list(demos)
         plans = [recipe.parts[task] for task in tasks]
         self._pictures = torch.from_numpy(np.concatenate([self._window(demos[t]) for t in tasks]))
         states = torch.from_numpy(np.concatenate([demos[t].states for t in tasks]))
-        own = Normalisation(states.mean(0), states.std(0) + 1e-4)
-        self.normalisation = normalisation or own
-        self._states = self.normalisation(states)
-        self._actions, self._valid, ahead = self._targets(list(demos.values()))
-        hand = Normalisation(self.normalisation.mean[:3], self.normalisation.std[:3])
-        self._ahead = hand(ahead).flatten(1)
+        self.scales = scales or _scales(recipe, states, list(demos.values()))
+        self._states = self.scales.state(states)
+        actions, self._valid, ahead = self._targets(list(demos.values()))
+        self._actions = self.scales.action(actions)
+        in_space = self._place_scale(ahead)
+        self._ahead = in_space(ahead.unflatten(-1, (-1, 3))).flatten(1)
         places = torch.from_numpy(np.concatenate([demos[t].landmarks for t in tasks]))
-        self._landmarks = hand(places).flatten(1)
+        self._landmarks = in_space(places).flatten(1)
         self._narrated = self._narration(tokenizer)
         counts = torch.tensor([len(demos[task].frames) for task in tasks])
         self._counts, self._starts = counts, counts.cumsum(0) - counts
@@ -136,6 +156,14 @@ class Batches:
         stacked = (torch.from_numpy(np.concatenate(part)) for part in (chunks, valid, ahead))
         return tuple(stacked)  # type: ignore[return-value]
 
+    def _place_scale(self, ahead: Tensor) -> Normalisation:
+        """What places are measured in."""
+        if self.recipe.schedule.place_scale == "state":
+            state = self.scales.state
+            return Normalisation(state.mean[:3], state.std[:3])
+        hands = ahead.reshape(-1, 3)
+        return Normalisation(hands.mean(0), hands.std(0))
+
     def _narration(self, tokenizer: WordTokenizer) -> Tensor:
         """What is to be said of each frame's chunk, over the vocabulary."""
         shares = torch.zeros(len(self._actions), len(tokenizer.vocabulary))
@@ -172,6 +200,15 @@ class Batches:
         may = scene_decides[:, None] & (spoken != PAD)
         words = spoken.masked_fill(may & (draw < plan.word_dropout), MASK)
         return spoken, words.masked_fill(may & (draw < plan.word_dropout / 3), UNKNOWN)
+
+
+def _scales(recipe: Recipe, states: Tensor, demos: list[Demonstrations]) -> Scales:
+    """Those of the demonstrations; actions keep their own unless the recipe normalises them."""
+    state = Normalisation(states.mean(0), states.std(0) + 1e-4)
+    if not recipe.schedule.normalise_actions:
+        return Scales(state, Normalisation.none(recipe.network.action_dim))
+    actions = torch.from_numpy(np.concatenate([d.actions for d in demos]))
+    return Scales(state, Normalisation(actions.mean(0), actions.std(0).clamp(min=_STILL)))
 
 
 def _prompt_table(

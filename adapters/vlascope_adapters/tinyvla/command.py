@@ -27,7 +27,7 @@ class Zoo(StrEnum):
 PolicyName = Annotated[Zoo, typer.Argument(help="Which policy.")]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", help="A recipe file, or 'adverbs'; default: the bundled one."),
+    typer.Option("--recipe", help="A file, 'adverbs', 'libero' or 'aloha'; default: the bundled."),
 ]
 DemoFolder = Annotated[
     Path | None, typer.Option("--demos", help="Where demonstrations are kept; default: the cache.")
@@ -93,13 +93,18 @@ def train(
 @app.command()
 def evaluate(
     policy: PolicyName,
-    checkpoint: Annotated[str, typer.Option(help="'bundled', 'adverbs' or a folder.")] = "bundled",
+    checkpoint: Annotated[
+        str, typer.Option(help="'bundled', 'adverbs', 'libero', 'aloha' or a folder.")
+    ] = "bundled",
     out: Annotated[Path, typer.Option(help="Where episodes and the table go.")] = Path(
         "tinyvla-evaluation"
     ),
     task: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Unseen seeds per task.")] = 20,
-    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which one fails.")] = 150,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps after which one fails; default: the checkpoint's own."),
+    ] = None,
     instruction: Annotated[
         str | None, typer.Option(help="What to say instead of each task's own instruction.")
     ] = None,
@@ -118,27 +123,28 @@ def evaluate(
     from vlascope_adapters.tinyvla.evaluation import evaluate as measure
 
     adapter = TinyVLAAdapter.from_pretrained(checkpoint)
+    limit = max_steps or adapter.card.benchmark.max_steps
     table = measure(
         adapter,
         task or list(adapter.card.tasks),
         out,
         episodes=episodes,
-        max_steps=max_steps,
+        max_steps=limit,
         instruction=instruction,
         workers=workers,
         command=f"vlascope zoo evaluate {policy.value} "
         + ("" if checkpoint == "bundled" else f"--checkpoint {checkpoint} ")
-        + f"--episodes {episodes} --max-steps {max_steps}",
+        + f"--episodes {episodes} --max-steps {limit}",
     )
     (out / SUCCESS).write_text(table.model_dump_json(indent=1) + "\n")
     _print(table)
 
 
 def _recipe(path: Path | None) -> Recipe:
-    from vlascope_adapters.tinyvla.recipe import load_recipe
+    from vlascope_adapters.tinyvla.recipe import SHIPPED_RECIPES, load_recipe
 
-    if path is not None and str(path) == "adverbs" and not path.exists():
-        return load_recipe(bundled="adverbs")
+    if path is not None and str(path) in SHIPPED_RECIPES and not path.exists():
+        return load_recipe(bundled=str(path))
     return load_recipe(path)
 
 

@@ -15,7 +15,7 @@ from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CorruptFile
 from vlascope.types import FloatArray
 from vlascope_adapters.tinyvla.manners import act_in_manner
-from vlascope_adapters.tinyvla.recipe import DemoPlan, Recipe, TaskPlan
+from vlascope_adapters.tinyvla.recipe import BenchmarkChoice, DemoPlan, Recipe
 
 __all__ = ["Demonstrations", "collect_task", "demo_file", "load_demonstrations"]
 
@@ -29,7 +29,7 @@ class Demonstrations:
         states: float32 (pictures, state_dim), the robot's state in the benchmark's units.
         frame_step: int64 (pictures,), the row of `actions` and `hands` each picture belongs to.
         actions: float32 (steps, action_dim), what the expert would have done, without noise.
-        hands: float32 (steps, 3), position of the end effector in metres.
+        hands: float32 (steps, 3 * hands), positions of the plan's hands in metres.
         last_step: int64 (steps,), the row of the last step of the same episode.
         landmarks: float32 (pictures, landmarks, 3), where the plan's landmarks are, in metres;
             NaN where the scene does not have one.
@@ -60,11 +60,12 @@ class _Episode:
     hands: list[FloatArray] = field(default_factory=list)
     landmarks: list[FloatArray] = field(default_factory=list)
 
-    def look(self, env: BenchmarkEnv, landmarks: tuple[str, ...]) -> None:
+    def look(self, env: BenchmarkEnv, choice: BenchmarkChoice, landmarks: tuple[str, ...]) -> None:
         """Keep a picture, the robot's state and where the landmarks are."""
         seen = env.observe()
-        self.frames.append(next(iter(seen.images.values())).copy())
-        self.states.append(np.concatenate([np.ravel(s) for s in seen.state.values()]))
+        self.frames.append(seen.images[choice.camera].copy())
+        streams = choice.streams or tuple(seen.state)
+        self.states.append(np.concatenate([np.ravel(seen.state[name]) for name in streams]))
         self.frame_step.append(len(self.actions))
         scene, nowhere = env.scene_state(), np.full(3, np.nan)
         places = [scene[name].position if name in scene else nowhere for name in landmarks]
@@ -98,6 +99,7 @@ def collect_task(
     tries = 0
     part = recipe.parts[task]
     wanted = part.demos
+    seeds = recipe.benchmark.practice_seeds(part.first_seed)
     while len(kept) < wanted:
         if tries > 4 * wanted + 20:
             raise RuntimeError(
@@ -105,8 +107,7 @@ def collect_task(
                 f"too few for {wanted} demonstrations"
             )
         rng = np.random.default_rng([recipe.seed, crc32(task.encode()), tries])
-        seed = part.first_seed + tries
-        episode = _play(env, part.plays or task, seed, part, recipe.demonstrations, rng)
+        episode = _play(env, recipe, task, next(seeds), rng)
         tries += 1
         if episode is not None:
             kept.append(episode)
@@ -144,38 +145,39 @@ def load_demonstrations(path: Path) -> Demonstrations:
 def _noise(plan: DemoPlan, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Noise for executed actions: none in 1 of 4 demonstrations, drift in 1 of 4, else white."""
     kind = rng.integers(4)
-    drift = np.zeros(3)
+    share, size = np.array(plan.noisy), len(plan.noisy)
+    drift = np.zeros(size)
     while True:
         if kind == 0:
-            yield np.zeros(3, np.float32)
+            yield np.zeros(size, np.float32)
         elif kind == 1:
-            drift = 0.9 * drift + np.sqrt(1 - 0.9**2) * plan.drift_noise * rng.standard_normal(3)
-            yield drift.astype(np.float32)
+            drift = 0.9 * drift + np.sqrt(1 - 0.9**2) * plan.drift_noise * rng.standard_normal(size)
+            yield (share * drift).astype(np.float32)
         else:
-            yield (plan.white_noise * rng.standard_normal(3)).astype(np.float32)
+            yield (share * plan.white_noise * rng.standard_normal(size)).astype(np.float32)
 
 
 def _play(
-    env: BenchmarkEnv,
-    task: str,
-    seed: int,
-    part: TaskPlan,
-    plan: DemoPlan,
-    rng: np.random.Generator,
+    env: BenchmarkEnv, recipe: Recipe, task: str, seed: int, rng: np.random.Generator
 ) -> _Episode | None:
     """One noisy expert episode, or nothing if it did not succeed in time."""
-    env.start(env.task(task), seed=seed)
-    episode, noise = _Episode(), _noise(plan, rng)
+    part, plan = recipe.parts[task], recipe.demonstrations
+    low, high = (np.array(ends, np.float32) for ends in (env.info.action.low, env.info.action.high))
+    env.start(env.task(part.plays or task), seed=seed)
+    episode, noise, noisy = _Episode(), _noise(plan, rng), slice(len(plan.noisy))
     phase = int(rng.integers(plan.frame_every))
     after_success = 0
     for step in range(plan.max_steps):
         if step == 0 or step % plan.frame_every == phase:
-            episode.look(env, plan.landmarks)
+            episode.look(env, recipe.benchmark, plan.landmarks)
         action = act_in_manner(env, part)
         episode.actions.append(action)
-        episode.hands.append(env.scene_state()["end_effector"].position.astype(np.float32))
+        scene = env.scene_state()
+        places = [scene[hand].position for hand in plan.hands]
+        episode.hands.append(np.concatenate(places).astype(np.float32))
         executed = action.copy()
-        executed[:3] = np.clip(executed[:3] + part.manner.speed * next(noise), -1, 1)
+        executed[noisy] += part.manner.speed * next(noise)
+        executed = np.clip(executed, low, high)
         after_success += bool(env.step(executed).success or after_success)
         if after_success > plan.steps_after_success:
             return episode

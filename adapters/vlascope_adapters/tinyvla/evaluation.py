@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -71,25 +72,28 @@ def evaluate(
     run_dir: Path,
     *,
     episodes: int = 20,
-    max_steps: int = 150,
+    max_steps: int | None = None,
     instruction: str | None = None,
     workers: int = 2,
     command: str = "",
 ) -> SuccessTable:
     """Play `episodes` seeds of every task; finished episodes in `run_dir` are not repeated.
 
+    `max_steps` is the card's where it is not given.
+
     Raises:
         UnknownName: a task that the benchmark does not have.
         IncompatibleError: the policy does not fit the benchmark.
     """
-    seeds = tuple(range(FIRST_SEED, FIRST_SEED + episodes))
+    choice = adapter.card.benchmark
+    seeds = tuple(islice(choice.unseen_seeds(FIRST_SEED), episodes))
+    max_steps = max_steps or choice.max_steps
     arm = "own" if instruction is None else f"told {instruction!r}"
     plans = [
         EpisodePlan(arm=arm, task=task, seed=seed, max_steps=max_steps, instruction=instruction)
         for task in tasks
         for seed in seeds
     ]
-    choice = adapter.card.benchmark
     spec = BenchmarkSpec(name=choice.name, options=choice.options())
     records = run_episodes(adapter, spec, plans, run_dir, workers=workers, title="evaluation")
     by_task = {t: [r for r in records if r.plan.task == t] for t in tasks}

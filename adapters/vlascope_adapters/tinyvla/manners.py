@@ -16,13 +16,13 @@ _GAIN = 10.0
 
 
 def act_in_manner(env: BenchmarkEnv, plan: TaskPlan) -> FloatArray:
-    """What the expert does now in the manner of `plan`: float32 (action_dim,), within -1..1.
+    """What the expert does now in the manner of `plan`: float32 (action_dim,), within its range.
 
     Raises:
         UnknownName: the scene does not have the target that a travelling height ends at.
     """
     manner = plan.manner
-    action = np.clip(env.expert(), -1, 1).astype(np.float32)
+    action = np.clip(env.expert(), env.info.action.low, env.info.action.high).astype(np.float32)
     if manner.height is not None:
         scene = env.scene_state()
         if plan.target not in scene:
@@ -30,5 +30,6 @@ def act_in_manner(env: BenchmarkEnv, plan: TaskPlan) -> FloatArray:
         hand, target = scene["end_effector"].position, scene[plan.target].position
         if np.linalg.norm(hand[:2] - target[:2]) > manner.near:
             action[2] = np.clip(_GAIN * (manner.height - hand[2]), -1, 1)
-    action[:3] *= np.float32(manner.speed)
+    if manner.speed != 1:
+        action[:3] *= np.float32(manner.speed)
     return action

@@ -19,18 +19,18 @@ __all__ = ["HindsightHead", "KeypointHead", "Lessons", "Losses", "losses"]
 
 
 class HindsightHead(nn.Module):
-    """Reads where the hand will be off the vlm's state token; used in training only."""
+    """Reads where the hands will be off the vlm's state token; used in training only."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, hands: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(config.width, config.width),
             nn.ReLU(),
-            nn.Linear(config.width, 3 * (len(config.hindsight) + 1)),
+            nn.Linear(config.width, 3 * hands * (len(config.hindsight) + 1)),
         )
 
     def forward(self, encoded: Encoded) -> Tensor:
-        """Normalised positions, (batch, 3 * times)."""
+        """Normalised positions, (batch, 3 * times * hands)."""
         return self.layers(encoded.tokens[:, -1]).float()
 
 
@@ -62,10 +62,10 @@ class KeypointHead(nn.Module):
 class Lessons(nn.Module):
     """What is asked of the network in training beside actions and words."""
 
-    def __init__(self, config: NetworkConfig, landmarks: int) -> None:
+    def __init__(self, config: NetworkConfig, landmarks: int, hands: int) -> None:
         super().__init__()
-        self.hindsight = HindsightHead(config)
-        self.goals = KeypointHead(config, len(config.hindsight) + 1)
+        self.hindsight = HindsightHead(config, hands)
+        self.goals = KeypointHead(config, hands * (len(config.hindsight) + 1))
         self.landmarks = KeypointHead(config, landmarks)
 
 

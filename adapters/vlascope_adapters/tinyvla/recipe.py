@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vlascope_adapters.tinyvla.config import NetworkConfig
 
-__all__ = ["BenchmarkChoice", "DemoPlan", "Manner", "Recipe", "Schedule", "TaskPlan", "load_recipe"]
+__all__ = [
+    "SHIPPED_RECIPES",
+    "BenchmarkChoice",
+    "DemoPlan",
+    "Manner",
+    "Recipe",
+    "Schedule",
+    "TaskPlan",
+    "load_recipe",
+]
 
 
 class _Frozen(BaseModel):
@@ -66,16 +77,42 @@ class TaskPlan(_Frozen):
 
 
 class BenchmarkChoice(_Frozen):
-    """The simulator, by registered name, and the options that it is created with."""
+    """The simulator, by registered name, what is read of it, and which of its seeds are practice.
+
+    Attributes:
+        camera: the one the policy looks through; its picture is `size` pixels square.
+        keywords: the arguments of the benchmark class; None where they are `camera`, `size` and
+            `render`.
+        streams: parts of the robot's state that the policy reads, in order; empty for all.
+        cycle, held_out: seeds whose remainder by `cycle` is among its last `held_out` are kept for
+            evaluation, which then plays no others. A benchmark with few initial states needs that.
+        max_steps: control steps after which an episode of the evaluation has failed.
+    """
 
     name: str
     camera: str
     size: int = Field(ge=16)
     render: Literal["fast", "full"]
+    keywords: dict[str, int | str] | None = None
+    streams: tuple[str, ...] = ()
+    cycle: int = Field(default=1, ge=1)
+    held_out: int = Field(default=0, ge=0)
+    max_steps: int = Field(default=150, ge=1)
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of the benchmark class."""
+        if self.keywords is not None:
+            return dict(self.keywords)
         return {"camera": self.camera, "size": self.size, "render": self.render}
+
+    def practice_seeds(self, first: int) -> Iterator[int]:
+        """Seeds from `first` on that may be trained on."""
+        return (seed for seed in count(first) if seed % self.cycle < self.cycle - self.held_out)
+
+    def unseen_seeds(self, first: int) -> Iterator[int]:
+        """Seeds from `first` on that are for evaluation."""
+        kept = self.cycle - self.held_out if self.held_out else 0
+        return (seed for seed in count(first) if seed % self.cycle >= kept)
 
 
 class DemoPlan(_Frozen):
@@ -85,9 +122,12 @@ class DemoPlan(_Frozen):
         max_steps: a try that has not succeeded by then is thrown away.
         steps_after_success: how long the expert goes on once it succeeded.
         frame_every: a picture is kept every so many steps; actions are kept at every step.
-        white_noise: standard deviation of the noise on executed x, y, z actions; labels are clean
-            (DART, Laskey et al. 2017, arXiv:1703.09327).
+        white_noise: standard deviation of the noise on executed actions; labels are clean (DART,
+            Laskey et al. 2017, arXiv:1703.09327).
         drift_noise: standard deviation of the slowly varying noise of the drifting demonstrations.
+        noisy: the share of that noise which each of the first action numbers gets; the rest, such
+            as a gripper, gets none.
+        hands: end effectors whose later places are predicted, by their `scene_state` names.
         landmarks: things whose place is kept beside each picture, by their `scene_state` names.
     """
 
@@ -96,11 +136,20 @@ class DemoPlan(_Frozen):
     frame_every: int = Field(default=2, ge=1)
     white_noise: float = 0.3
     drift_noise: float = 0.4
+    noisy: tuple[float, ...] = (1.0, 1.0, 1.0)
+    hands: tuple[str, ...] = ("end_effector",)
     landmarks: tuple[str, ...] = ()
 
 
 class Schedule(_Frozen):
-    """How the network is fitted; counted in steps, so that it does not depend on the machine."""
+    """How the network is fitted; counted in steps, so that it does not depend on the machine.
+
+    Attributes:
+        place_scale: what places are measured in: mean and spread of the state's first three
+            numbers, which are then the hand's place, or of the hands' places themselves.
+        normalise_actions: actions are learned in standard deviations from their mean, which
+            absolute targets need.
+    """
 
     steps: int = Field(ge=1)
     batch: int = Field(default=128, ge=1)
@@ -118,6 +167,8 @@ class Schedule(_Frozen):
     word_weight: float = 0.03
     narration_weight: float = 0.0
     workers: int = Field(default=2, ge=1)
+    place_scale: Literal["state", "hands"] = "state"
+    normalise_actions: bool = False
 
 
 class Recipe(_Frozen):
@@ -146,6 +197,16 @@ class Recipe(_Frozen):
                 raise ValueError(f"crop {crop} moved by {shift} px leaves the {size} px picture")
         return self
 
+    @model_validator(mode="after")
+    def _narrates_what_it_can(self) -> Recipe:
+        delta = self.network.action_dim == 4 and not self.schedule.normalise_actions
+        if self.schedule.narration_weight > 0 and not delta:
+            raise ValueError(
+                "narration puts x, y, z and gripper into words; actions of "
+                f"{self.network.action_dim} numbers have no such words: set narration_weight to 0"
+            )
+        return self
+
     @property
     def key(self) -> str:
         """Sixteen hex digits that change whenever anything in the recipe does."""
@@ -170,8 +231,8 @@ class Recipe(_Frozen):
             "task": task,
             "demos": part.demos,
             "first_seed": part.first_seed,
-            "benchmark": self.benchmark.model_dump(mode="json"),
-            "plan": self.demonstrations.model_dump(mode="json"),
+            "benchmark": self.benchmark.model_dump(mode="json", exclude_defaults=True),
+            "plan": _without_new_defaults(self.demonstrations),
             "seed": self.seed,
         }
         if part.manner != Manner():
@@ -179,10 +240,14 @@ class Recipe(_Frozen):
         return _digest(content)
 
 
+SHIPPED_RECIPES = ("adverbs", "libero", "aloha")
+"""Recipes that come with the package beside the default one, named like their checkpoints."""
+
+
 def load_recipe(path: Path | None = None, *, bundled: str = "recipe") -> Recipe:
     """Read a recipe file; without a path, one that shipped weights were made with.
 
-    `recipe` made the checkpoint `bundled`, `adverbs` the checkpoint of that name.
+    `recipe` made the checkpoint `bundled`, the others the checkpoints of their names.
 
     Raises:
         pydantic.ValidationError: a field is missing, unknown or out of range.
@@ -220,12 +285,24 @@ def _without_defaults(recipe: Recipe) -> dict[str, Any]:
     for added in ("start", "manners"):
         if not content[added]:
             del content[added]
-    if not content["schedule"]["narration_weight"]:
-        del content["schedule"]["narration_weight"]
+    content["benchmark"] = recipe.benchmark.model_dump(mode="json", exclude_defaults=True)
+    content["demonstrations"] = _without_new_defaults(recipe.demonstrations)
+    for added in ("narration_weight", "place_scale", "normalise_actions"):
+        if content["schedule"][added] == Schedule.model_fields[added].default:
+            del content["schedule"][added]
     for plan in content["tasks"].values():
         for added, unused in unsaid.items():
             if plan[added] == unused:
                 del plan[added]
+    return content
+
+
+def _without_new_defaults(plan: DemoPlan) -> dict[str, Any]:
+    """The plan as JSON, without what was added to the format since and is not used."""
+    content = plan.model_dump(mode="json")
+    for added in ("noisy", "hands"):
+        if getattr(plan, added) == DemoPlan.model_fields[added].default:
+            del content[added]
     return content
 
 

@@ -56,7 +56,8 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(generator_for(recipe.seed).initial_seed())
             self.network = TinyVLA(recipe.network, vocabulary)
-            self.lessons = Lessons(recipe.network, len(recipe.demonstrations.landmarks))
+            seen = recipe.demonstrations
+            self.lessons = Lessons(recipe.network, len(seen.landmarks), len(seen.hands))
         if start is not None:
             self.network.load_state_dict(start)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,18 +17,33 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from vlascope.errors import ChecksumMismatch, CorruptFile
-from vlascope_adapters.tinyvla.batches import Normalisation
+from vlascope.specs import ActionSpec, StateSpec
+from vlascope_adapters.tinyvla.batches import Normalisation, Scales
 from vlascope_adapters.tinyvla.config import NetworkConfig
 from vlascope_adapters.tinyvla.network import TinyVLA
-from vlascope_adapters.tinyvla.recipe import BenchmarkChoice
+from vlascope_adapters.tinyvla.recipe import SHIPPED_RECIPES, BenchmarkChoice
 from vlascope_adapters.tinyvla.tokenizer import WordTokenizer
 
 __all__ = ["BUNDLED", "CARD", "SHIPPED", "WEIGHTS", "Card", "Policy", "load_policy", "save_policy"]
 
 BUNDLED = "bundled"
-SHIPPED: Mapping[str, str] = {BUNDLED: "weights", "adverbs": "weights/adverbs"}
+SHIPPED: Mapping[str, str] = {
+    BUNDLED: "weights",
+    **{name: f"weights/{name}" for name in SHIPPED_RECIPES},
+}
 """Checkpoints that come with the package, and the folders they are in."""
 CARD, WEIGHTS = "policy.json", "policy.safetensors"
+
+_STATE = StateSpec(names=("x", "y", "z", "gripper"), units=("m", "m", "m", "1"))
+_ACTION = ActionSpec(
+    names=("x", "y", "z", "gripper"),
+    control="ee_delta",
+    frame="world",
+    rotation="none",
+    gripper="positive_closes",
+    low=(-1.0,) * 4,
+    high=(1.0,) * 4,
+)
 
 
 class Card(BaseModel):
@@ -38,6 +53,10 @@ class Card(BaseModel):
         format: the name and version of this layout.
         vocabulary: token texts by index.
         state_mean, state_std: the robot's state is shown as (state - mean) / std.
+        action_mean, action_std: the action is mean + std * what the network writes; empty where
+            it writes actions as they are.
+        action: what the numbers of an action mean.
+        state: the streams that make up the state, in order, and what their numbers mean.
         benchmark: the camera, size and render mode that the policy has learned to see.
         tasks: the instructions that it has heard, by task.
         recipe: key of the recipe; `steps` of it were run.
@@ -51,20 +70,33 @@ class Card(BaseModel):
     vocabulary: tuple[str, ...]
     state_mean: tuple[float, ...]
     state_std: tuple[float, ...]
+    action_mean: tuple[float, ...] = ()
+    action_std: tuple[float, ...] = ()
+    action: ActionSpec = _ACTION
+    state: dict[str, StateSpec] = {"proprio": _STATE}
     benchmark: BenchmarkChoice
     tasks: dict[str, tuple[str, ...]]
     recipe: str
     steps: int
     sha256: str
 
+    @property
+    def scales(self) -> Scales:
+        """The normalisations of state and action."""
+        state = Normalisation(torch.tensor(self.state_mean), torch.tensor(self.state_std))
+        if not self.action_mean:
+            return Scales(state, Normalisation.none(self.network.action_dim))
+        mean, std = torch.tensor(self.action_mean), torch.tensor(self.action_std)
+        return Scales(state, Normalisation(mean, std))
+
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A network together with what it needs to read observations."""
+    """A network together with what it needs to read observations and to write actions."""
 
     network: TinyVLA
     tokenizer: WordTokenizer
-    normalisation: Normalisation
+    scales: Scales
     card: Card
 
 
@@ -86,7 +118,7 @@ def save_policy(folder: Path, tensors: Mapping[str, Tensor], card: Card) -> Path
 
 
 def load_policy(checkpoint: str) -> Policy:
-    """Load a policy that comes with the package (`bundled`, `adverbs`) or one in a local folder.
+    """Load a policy that comes with the package (a name of `SHIPPED`) or one in a local folder.
 
     It is loaded wholly or not at all.
 
@@ -121,7 +153,7 @@ def _load(folder: Path) -> Policy:
     return Policy(
         network=network.eval(),
         tokenizer=WordTokenizer(card.vocabulary, card.network.words),
-        normalisation=Normalisation(torch.tensor(card.state_mean), torch.tensor(card.state_std)),
+        scales=card.scales,
         card=card,
     )
 
