@@ -6,7 +6,7 @@ import pytest
 
 from vlascope.errors import StudyFileError, UnknownName
 from vlascope.hooks import Pathway
-from vlascope.study.depth import expand_depth, layers_of_third
+from vlascope.study.depth import expand_depth, layer_at, layers_of_third
 from vlascope.study.design import design
 from vlascope.study.editing import for_policy
 from vlascope.study.groups import Reference
@@ -110,6 +110,23 @@ def test_depth_is_expanded_and_other_globs_stay():
         expand_depth(["expert.mid.resid_post"], PATHWAYS)
     with pytest.raises(UnknownName, match="did you mean"):
         expand_depth(["vml.mid.resid_post"], PATHWAYS)
+
+
+def test_a_percentage_names_the_one_layer_at_that_depth():
+    globs = ["vlm.50%.resid_post", "expert.0%.resid_post", "expert.100%.mlp_out"]
+    assert expand_depth(globs, PATHWAYS) == (
+        "vlm.2.resid_post",
+        "expert.0.resid_post",
+        "expert.1.mlp_out",
+    )
+    with pytest.raises(UnknownName, match="0% to 100%"):
+        expand_depth(["vlm.101%.resid_post"], PATHWAYS)
+
+
+@pytest.mark.parametrize("layers", range(3, 40))
+def test_the_layer_at_the_middle_of_a_third_is_in_that_third(layers):
+    for third, share in (("early", 1 / 6), ("mid", 1 / 2), ("late", 5 / 6)):
+        assert layer_at(round(share, 2), layers) in layers_of_third(third, layers)
 
 
 def test_a_design_is_expanded_for_a_policy_down_to_nested_edits(laid_out):
