@@ -8,6 +8,8 @@ information away: the mean activation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +24,40 @@ from vlascope.statistics import Estimate, bootstrap_mean
 from vlascope_sae.evaluation.schema import ActionFidelity, EpisodeFidelity
 from vlascope_sae.evaluation.situations import Situation, in_batches
 
-__all__ = ["action_fidelity", "action_scale", "mean_ablation", "predicted"]
+__all__ = ["Plans", "action_fidelity", "action_scale", "mean_ablation", "predicted"]
 
 Floats = npt.NDArray[np.float64]
 
 _STILL = 1e-6
 """A chunk that moves by less than this share of the action range has not moved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plans:
+    """What a policy plans in some situations, and how far edits move that.
+
+    Every prediction of a situation draws the same noise.
+    """
+
+    adapter: VLAAdapter
+    situations: Sequence[Situation]
+    batch_size: int = 8
+
+    @cached_property
+    def plain(self) -> Floats:
+        """Unedited, (situations, horizon, action_dim)."""
+        return predicted(self.adapter, self.situations, self.batch_size)
+
+    def moved(self, edit: Intervention) -> tuple[Floats, float | None]:
+        """How far an edit moves each plan, (situations,), and its mean ||dx|| / ||x||.
+
+        Root mean square over horizon and dimensions, these in units of half their declared range.
+        """
+        plain = self.plain
+        with self.adapter.intervene(edit) as editing:
+            actions = predicted(self.adapter, self.situations, self.batch_size)
+        scale = action_scale(self.adapter.info.action)
+        return _distance(actions, plain, scale), editing.receipts[0].dx_ratio_mean
 
 
 def action_fidelity(
@@ -64,12 +94,9 @@ def action_fidelity(
             "is no action fidelity to measure there"
         )
     floor = zero or mean_ablation(adapter, situations, splice, batch_size=batch_size)
-    scale = action_scale(adapter.info.action)
-    plain = predicted(adapter, situations, batch_size)
-    with adapter.intervene(splice) as editing:
-        moved = _distance(predicted(adapter, situations, batch_size), plain, scale)
-    with adapter.intervene(floor):
-        moved_by_zero = _distance(predicted(adapter, situations, batch_size), plain, scale)
+    plans = Plans(adapter, situations, batch_size)
+    moved, dx_ratio = plans.moved(splice)
+    moved_by_zero, _ = plans.moved(floor)
     episodes = _by_episode(situations, moved, moved_by_zero)
     return ActionFidelity(
         sae=str(getattr(splice, "sae", "")),
@@ -83,7 +110,7 @@ def action_fidelity(
         moved=_mean(situations, moved),
         moved_by_zero=_mean(situations, moved_by_zero),
         situations=len(situations),
-        dx_ratio=editing.receipts[0].dx_ratio_mean,
+        dx_ratio=dx_ratio,
         episodes=episodes,
     )
 

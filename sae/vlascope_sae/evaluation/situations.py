@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from vlascope.adapter import VLAAdapter
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.hooks import Moment
 from vlascope.noise import generator_for
+from vlascope.records import EpisodeRecord
+from vlascope.replay.again import play_again
+from vlascope.rollout.arrays import EpisodeArrays
 from vlascope.specs import check_compatible
 from vlascope.types import Observation
 
-__all__ = ["Situation", "in_batches", "played_situations"]
+__all__ = ["Situation", "in_batches", "played_situations", "replayed_situations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,40 @@ def played_situations(
         for situation in _episode(adapter, env, task, seed, max_steps)
         if situation.moment.chunk % every == 0
     ]
+
+
+def replayed_situations(
+    env: BenchmarkEnv,
+    run_dir: str | Path,
+    records: Sequence[EpisodeRecord],
+    executed: int,
+    *,
+    most: int,
+) -> list[Situation]:
+    """What the policy saw in finished episodes, by playing their actions again; nothing is planned.
+
+    Args:
+        env: the benchmark they were played on.
+        run_dir: the run that holds their actions.
+        records: the episodes.
+        executed: steps of a chunk that are played.
+        most: situations in all, about as many of each episode, spread over its chunks.
+
+    Raises:
+        MisalignedActivations: an episode goes elsewhere than the recorded one did.
+    """
+    each = max(1, most // max(1, len(records)))
+    found = []
+    for record in records[:most]:
+        arrays = EpisodeArrays.load(run_dir, record)
+        chunks = -(-len(arrays.actions) // executed)
+        wanted = {executed * (i * chunks // min(each, chunks)) for i in range(min(each, chunks))}
+        for step in play_again(env, record, arrays, last=max(wanted)):
+            if step in wanted:
+                seen = replace(env.observe(), instruction=record.instruction)
+                moment = Moment(record.plan.episode, step, step // executed)
+                found.append(Situation(seen, moment, record.plan.task, record.plan.seed))
+    return found
 
 
 def in_batches(situations: Sequence[Situation], size: int) -> Iterator[Sequence[Situation]]:
