@@ -5,9 +5,11 @@ from __future__ import annotations
 from vlascope.hookspecs import Register, hookimpl
 
 __all__ = [
+    "register_analyses",
     "register_commands",
     "register_encoders",
     "register_interventions",
+    "register_recipes",
     "register_saes",
     "register_trackers",
 ]
@@ -51,6 +53,26 @@ def register_interventions(register: Register) -> None:
 def register_encoders(register: Register) -> None:
     """Let others read features without knowing autoencoders."""
     register("sae", "vlascope_sae.encoding:open_sae", summary="the folder of an autoencoder")
+
+
+@hookimpl
+def register_analyses(register: Register) -> None:
+    """Name the analyses."""
+    register(
+        "sae_training",
+        "vlascope_sae.recipes.analysis:SAETraining",
+        summary="autoencoders at a relative depth, and edits that splice them in",
+    )
+
+
+@hookimpl
+def register_recipes(register: Register) -> None:
+    """Name the recipes."""
+    register(
+        "saes",
+        "vlascope_sae.recipes.saes:SAEs",
+        summary="what do autoencoders keep, and does the policy still act on it?",
+    )
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Study recipes that are answered with autoencoders."""

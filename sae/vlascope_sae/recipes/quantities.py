@@ -1,0 +1,132 @@
+"""The chapter's numbers, keyed so that policies of other shape can be set beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from vlascope.statistics import Estimate
+from vlascope.study.quantity import Quantity
+from vlascope_sae.recipes.hooked import Hooked, between_kinds, hooked_arms, outcome_of
+from vlascope_sae.recipes.tables import learned_from
+
+if TYPE_CHECKING:
+    from vlascope.study.recipe import Reading
+    from vlascope_sae.recipes.results import Found
+    from vlascope_sae.recipes.saes import SAEs
+
+__all__ = ["saes_quantities"]
+
+_UNHOOKED = "the policy without the splice"
+_RANDOM = "an error of equal norm in a random direction"
+_MEAN = "the mean activation"
+
+
+def saes_quantities(recipe: SAEs, reading: Reading) -> tuple[Quantity, ...]:
+    """By pathway and kind; a pathway without autoencoders says why."""
+    outcome = outcome_of(reading)
+    if outcome is None:
+        return ()
+    where: dict[str, Any] = {"depth": recipe.at.third, "site": recipe.at.site}
+    found: list[Quantity] = []
+    for absent in outcome.absent:
+        found += [
+            Quantity(key=f"saes.{what}.{per}", label=f"{label} ({learned_from(per)})", value=None,
+                     unit=unit, pathway=absent.pathway, why_not=absent.why, **where)
+            for per in recipe.per
+            for what, label, unit in _WHAT
+        ]  # fmt: skip
+    for one in outcome.found:
+        found += _offline(one, where)
+    hooked = hooked_arms(recipe, reading)
+    for splice in hooked:
+        trained = outcome.of(splice.pathway, splice.per)
+        at = where | {"at": trained.at if trained else None}
+        found += _hooked(splice, at)
+    found += _between(reading, hooked, where)
+    return tuple(found)
+
+
+_WHAT = (
+    ("fvu", "Variance unexplained", "1"),
+    ("l0", "Latents that fire", "1"),
+    ("action_error", "Change of the plan", "1"),
+    ("hooked_success", "Success with the reconstruction", "share"),
+    ("general_share", "General features", "share"),
+)
+
+
+def _offline(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
+    def of(key: str, label: str, value: Estimate, unit: str = "1", **more: Any) -> Quantity:
+        return Quantity(
+            key=f"saes.{key}.{found.per}",
+            label=f"{label} ({learned_from(found.per)})",
+            value=value,
+            unit=unit,
+            pathway=found.pathway,
+            at=found.at,
+            **where,
+            **more,
+        )
+
+    yield of("fvu", "Variance unexplained", found.fvu)
+    yield of("spliced_fvu", "Variance of tokens unexplained", found.spliced_fvu)
+    yield of("l0", "Latents that fire", found.l0)
+    share = {"low": None, "high": None} if found.l0.value is None else _scaled(found.l0, found.d_in)
+    yield of("l0_relative", "Latents that fire, of the width", found.l0.model_copy(update=share))
+    yield of("silent_share", "Latents silent on held-out episodes", found.silent, "share")
+    yield of("general_share", "General features", found.general.share, "share")
+    if found.general.rate_auc is not None:
+        auc = Estimate(value=found.general.rate_auc, low=None, high=None, n=found.general.alive,
+                       method="over features: no interval")  # fmt: skip
+        yield of("general_rate_auc", "Firing rate tells general from memorised, AUC", auc)
+    if found.action is None:
+        return
+    a = found.action
+    ratio: dict[str, Any] = {"norm_ratio": a.dx_ratio}
+    yield of("action_error", "Change of the plan", a.splice, **ratio)
+    yield of("action_error_random", "Change of the plan, random error", a.random, **ratio)
+    yield of("action_error_mean", "Change of the plan, mean activation", a.mean)
+    yield of("action_error_against_random", "Change of the plan beyond a random error's",
+             a.against_random, signed=True, against=_RANDOM, **ratio)  # fmt: skip
+    yield of("action_fidelity", "Action fidelity", a.fidelity, against=_MEAN, **ratio)
+
+
+def _scaled(found: Estimate, by: int) -> dict[str, float | None]:
+    ends = {"value": found.value, "low": found.low, "high": found.high}
+    return {name: None if value is None else value / by for name, value in ends.items()}
+
+
+def _hooked(hooked: Hooked, where: dict[str, Any]) -> Iterator[Quantity]:
+    kind = learned_from(hooked.per)
+    place = {"pathway": hooked.pathway, "norm_ratio": hooked.ratio, **where}
+    yield Quantity(key=f"saes.hooked_rate.{hooked.per}", label=f"Success, spliced ({kind})",
+                   value=hooked.success, **place)  # fmt: skip
+    lost = Quantity.of(
+        f"saes.hooked_success.{hooked.per}",
+        f"Success with the reconstruction ({kind})",
+        hooked.unhooked,
+        against=_UNHOOKED,
+    )
+    yield lost.model_copy(update={"p": hooked.p, **place})
+    if hooked.random is not None:
+        beside = Quantity.of(
+            f"saes.hooked_success_against_random.{hooked.per}",
+            f"Success beyond a random error's ({kind})",
+            hooked.random,
+            against=_RANDOM,
+        )
+        yield beside.model_copy(update=place)
+
+
+def _between(reading: Reading, hooked: list[Hooked], where: dict[str, Any]) -> Iterator[Quantity]:
+    for pathway in dict.fromkeys(h.pathway for h in hooked):
+        compared = between_kinds(reading, hooked, pathway)
+        if compared is not None:
+            one = Quantity.of(
+                "saes.hooked_success.token_minus_pooled",
+                "Success, by tokens minus pooled",
+                compared,
+                against="the autoencoder of pooled rows",
+            )
+            yield one.model_copy(update={"pathway": pathway, **where})
