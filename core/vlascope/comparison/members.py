@@ -55,7 +55,10 @@ class Member:
     @cached_property
     def by_spot(self) -> Mapping[Spot, Quantity]:
         """Every quantity by what it is comparable in."""
-        return {Spot.of(q): q for q in reversed(self.quantities)}
+        found: dict[Spot, Quantity] = {}
+        for quantity in self.quantities:
+            found.setdefault(Spot.of(quantity), quantity)
+        return found
 
 
 def members_of(result: ComparisonResult) -> tuple[Member, ...]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import norm
 
@@ -15,6 +16,8 @@ from vlascope.statistics import CONFIDENCE, Estimate
 from vlascope.study.quantity import Quantity
 
 __all__ = ["FamilyMean", "Pooled", "Spread", "pool", "pool_all", "standard_error"]
+
+Floats = npt.NDArray[np.float64]
 
 _Z = float(norm.ppf(0.5 + CONFIDENCE / 2))
 
@@ -160,6 +163,16 @@ def pool_all(members: Sequence[Member]) -> tuple[Pooled, ...]:
     return tuple(p for p in found if p is not None)
 
 
+def _numbers(found: Sequence[Estimate]) -> Floats:
+    """Their values."""
+    return np.array([e.value for e in found], np.float64)
+
+
+def _variances(found: Sequence[Estimate]) -> Floats:
+    """Of their sampling errors."""
+    return np.array([standard_error(e) or 0.0 for e in found], np.float64) ** 2
+
+
 def _unusable(quantity: Quantity) -> str:
     found = quantity.value
     if found is None or found.value is None:
@@ -179,8 +192,8 @@ def _mean(seeds: Sequence[Estimate]) -> Estimate:
     """Of the seeds of one architecture, each with an equal say."""
     if len(seeds) == 1:
         return seeds[0]
-    value = float(np.mean([e.value for e in seeds]))
-    reach = _Z * math.hypot(*(standard_error(e) or 0.0 for e in seeds)) / len(seeds)
+    value = float(_numbers(seeds).mean())
+    reach = _Z * math.sqrt(float(_variances(seeds).sum())) / len(seeds)
     return Estimate(
         value=value,
         low=value - reach,
@@ -192,8 +205,7 @@ def _mean(seeds: Sequence[Estimate]) -> Estimate:
 
 
 def _model(means: Sequence[Estimate]) -> RandomEffects:
-    errors = [standard_error(e) or 0.0 for e in means]
-    return random_effects([e.value or 0.0 for e in means], [s**2 for s in errors])
+    return random_effects(_numbers(means).tolist(), _variances(means).tolist())
 
 
 def _mean_over(model: RandomEffects, example: Quantity) -> Estimate:
@@ -216,21 +228,20 @@ def _within(groups: Mapping[str, Sequence[Estimate]]) -> Spread | None:
     if not several:
         return None
     n = sum(len(g) for g in several)
-    squares = sum(float(np.var([e.value for e in g])) * len(g) for g in several)
-    noise = [(standard_error(e) or 0.0) ** 2 for g in several for e in g]
+    squares = sum(float(_numbers(g).var()) * len(g) for g in several)
+    noise = np.concatenate([_variances(g) for g in several])
     return Spread(
         observed=math.sqrt(squares / (n - len(several))),
-        sampling=math.sqrt(float(np.mean(noise))),
+        sampling=math.sqrt(float(noise.mean())),
         n=n,
         groups=len(several),
     )
 
 
 def _between(means: Sequence[Estimate]) -> Spread:
-    noise = [(standard_error(e) or 0.0) ** 2 for e in means]
     return Spread(
-        observed=float(np.std([e.value for e in means], ddof=1)),
-        sampling=math.sqrt(float(np.mean(noise))),
+        observed=float(_numbers(means).std(ddof=1)),
+        sampling=math.sqrt(float(_variances(means).mean())),
         n=len(means),
         groups=1,
     )

@@ -177,11 +177,19 @@ def _verdict(
 ) -> Verdict:
     pairs = zip(claim.tests, numbers, strict=True)
     judged: Judged = together([(t, n) for t, n in pairs if n is not None])
-    where = {"pathway": place.pathway, "depth": place.depth, "site": place.site}
     return Verdict(
-        claim=claim.id, subject=subject, kind=kind, **where, word=judged.word, why=judged.why,
-        tested=judged.tested, p=judged.p, needed=judged.needed,
-    )  # fmt: skip
+        claim=claim.id,
+        subject=subject,
+        kind=kind,
+        pathway=place.pathway,
+        depth=place.depth,
+        site=place.site,
+        word=judged.word,
+        why=judged.why,
+        tested=judged.tested,
+        p=judged.p,
+        needed=judged.needed,
+    )
 
 
 def _adjusted(found: Sequence[Verdict]) -> list[Verdict]:

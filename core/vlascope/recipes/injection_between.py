@@ -30,7 +30,8 @@ def between(
     Keys: `injection.CONDITION.displacement_log_ratio.A_to_B` (natural logarithm of A's mean
     displacement over B's, paired), `.displacement_log_ratio_per_norm.A_to_B` (the same after
     dividing by the size of the edit relative to the activation), and
-    `.override_strict.A_minus_B`. A pathway that is missing makes no quantity.
+    `.override_difference.A_minus_B` (of `override_strict`). A pathway that is missing makes no
+    quantity.
 
     Args:
         reading: of the recipe.
@@ -71,7 +72,7 @@ def _pair(
         first, second = (reading.measuring.values(reading.policy, x, metric) for x in arms)
         found = paired(metric, first, second)
         made = Quantity.of(
-            f"{prefix}.{metric}.{a}_minus_{b}",
+            f"{prefix}.override_difference.{a}_minus_{b}",
             f"{condition.replace('_', ' ')}: {METRICS[metric].label}, {a} minus {b}",
             found, against=f"injection into {b}",
         )  # fmt: skip
