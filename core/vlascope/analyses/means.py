@@ -56,7 +56,8 @@ class Means(Analysis):
             UnusableActivations: nothing was recorded at a point, or a mean is not finite.
         """
         dead = context.adapter.dead_points()
-        data: dict[str, Any] = {"dead": sorted(str(p) for p in dead)}
+        layers = {p.name: p.n_layers for p in context.adapter.info.pathways}
+        data: dict[str, Any] = {"dead": sorted(str(p) for p in dead), "layers": layers}
         if not self.at:
             return AnalysisResult(data=data)
         store, wanted = context.store(), set(_matched(context, self.at))

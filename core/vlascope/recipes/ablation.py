@@ -18,6 +18,7 @@ from vlascope.study.windows import window
 
 if TYPE_CHECKING:
     from vlascope.hooks import Pathway
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["Ablated", "Ablation", "Cut", "RankedSet"]
 
@@ -188,6 +189,12 @@ class Ablation(Recipe):
         from vlascope.recipes.ablation_section import ablation_section
 
         return ablation_section(self, reading)
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """The effect of every arm of the grid, and the rates of zero effect and destruction."""
+        from vlascope.recipes.ablation_quantities import ablation_quantities
+
+        return ablation_quantities(self, reading)
 
     def grid(self, name: str) -> Iterator[Ablated]:
         """Every arm of the grid, and of its windows."""

@@ -18,7 +18,7 @@ from vlascope.study.recipe import Reading
 if TYPE_CHECKING:
     from vlascope.recipes.ablation import Ablated, Ablation, Cut
 
-__all__ = ["RESIDUAL", "Broken", "CutPoint", "ablation_section"]
+__all__ = ["RESIDUAL", "Broken", "CutPoint", "ablation_section", "broken"]
 
 RESIDUAL = ("resid_pre", "resid_mid", "resid_post")
 """Sites that carry everything computed before them."""
@@ -65,23 +65,29 @@ class CutPoint:
     matched: Estimate | None
 
 
+def broken(recipe: Ablation, reading: Reading) -> list[Broken]:
+    """What every arm of the grid that was played did, and its verdict."""
+    means = reading.analyses.get(f"{reading.name}_means")
+    dead = frozenset(means.data["dead"]) if means is not None else frozenset()
+    grid = [g for g in recipe.grid(reading.name) if _played(reading, g.arm)]
+    return _broken(recipe, reading, grid, dead)
+
+
 def ablation_section(recipe: Ablation, reading: Reading) -> Section:
     """Build the chapter from what was played."""
     name = reading.name
-    means = reading.analyses.get(f"{name}_means")
-    dead = frozenset(means.data["dead"]) if means is not None else frozenset()
     grid = list(recipe.grid(name))
-    broken = _broken(recipe, reading, [g for g in grid if _played(reading, g.arm)], dead)
+    shown = broken(recipe, reading)
     curves = _curves(reading, [c for c in recipe.cuts(name) if _played(reading, c.arm)])
     blocks: list[Block] = [Prose(text=HOW.format(alpha=recipe.alpha))]
-    if broken:
-        blocks += [rate_table(broken), *grid_figure(broken), grid_table(broken)]
+    if shown:
+        blocks += [rate_table(shown), *grid_figure(shown), grid_table(shown)]
     blocks += curve_figures(curves)
-    found = [b for b in broken if b.verdict in ("changed", "destroyed")]
+    found = [b for b in shown if b.verdict in ("changed", "destroyed")]
     unresolved = [f"`{g.arm}` was not played." for g in grid if not _played(reading, g.arm)]
-    unresolved += [_open(b) for b in broken if b.verdict in ("zero", "unresolved")]
+    unresolved += [_open(b) for b in shown if b.verdict in ("zero", "unresolved")]
     unresolved += _floor(reading)
-    if means is None:
+    if f"{name}_means" not in reading.analyses:
         unresolved.append("Which sites are dead is not known: the analysis of means did not run.")
     return Section(
         name=name,

@@ -12,16 +12,22 @@ from vlascope.statistics import Estimate, rate
 if TYPE_CHECKING:
     from vlascope.recipes.ablation_section import Broken, CutPoint
 
-__all__ = ["curve_figures", "grid_figure", "grid_table", "rate_table"]
+__all__ = ["curve_figures", "grid_figure", "grid_table", "live_arms", "rate_table"]
+
+
+def live_arms(broken: Sequence[Broken]) -> dict[tuple[str, str], list[Broken]]:
+    """Arms over the whole episode at sites that can reach the action, by pathway and method."""
+    found: dict[tuple[str, str], list[Broken]] = {}
+    for b in broken:
+        if not b.dead and not b.place.window:
+            found.setdefault((b.place.pathway, b.place.method), []).append(b)
+    return found
 
 
 def rate_table(broken: Sequence[Broken]) -> Table:
     """Shares of live sites without effect and destroyed, by pathway and method."""
-    live = [b for b in broken if not b.dead and not b.place.window]
-    keys = dict.fromkeys((b.place.pathway, b.place.method) for b in live)
     rows = []
-    for pathway, method in keys:
-        mine = [b for b in live if (b.place.pathway, b.place.method) == (pathway, method)]
+    for (pathway, method), mine in live_arms(broken).items():
         limits = [b.against.detectable for b in mine if b.against.detectable is not None]
         rows.append(
             (

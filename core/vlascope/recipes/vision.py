@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,9 @@ from vlascope.perturbations import parse_perturbations
 from vlascope.sections import Section
 from vlascope.study.recipe import Parts, Reading, Recipe, Scope
 from vlascope.study.schema import Arm
+
+if TYPE_CHECKING:
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["CONTROL", "STANDARD", "Variation", "Vision"]
 
@@ -128,6 +131,12 @@ class Vision(Recipe):
         from vlascope.recipes.vision_section import vision_section
 
         return vision_section(self, reading)
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """Success and displacement under every perturbation; how many covered cells matter."""
+        from vlascope.recipes.vision_quantities import vision_quantities
+
+        return vision_quantities(self, reading)
 
     def control(self) -> Variation:
         """Noise too faint to matter."""

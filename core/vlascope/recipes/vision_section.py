@@ -19,7 +19,7 @@ from vlascope.study.recipe import Reading
 if TYPE_CHECKING:
     from vlascope.recipes.vision import Variation, Vision
 
-__all__ = ["vision_section"]
+__all__ = ["Chapter", "vision_section"]
 
 HOW = (
     "Every arm is paired with the clean baseline by task and seed. Success is set against the "
@@ -36,21 +36,27 @@ _NAMED = 6
 
 
 @dataclass(frozen=True)
-class _Chapter:
+class Chapter:
+    """The recipe's arms, as they were played."""
+
     recipe: Vision
     reading: Reading
 
     def arm(self, variation: Variation) -> str:
+        """Its name in the study."""
         return f"{self.reading.name}_{variation.label}"
 
     @property
     def baseline(self) -> str:
+        """The clean arm."""
         return self.reading.measuring.design.study.baseline_arm
 
     def played(self, variations: Sequence[Variation]) -> list[Variation]:
+        """Those with an episode."""
         return [v for v in variations if self.episodes(self.arm(v))]
 
     def episodes(self, arm: str) -> int:
+        """How many of an arm came to an end."""
         measuring = self.reading.measuring
         return sum(e.ok for e in measuring.episodes.of(self.reading.policy, arm))
 
@@ -65,6 +71,7 @@ class _Chapter:
         return judge(success, moved, self.recipe.alpha)
 
     def numbers(self, arms: Sequence[str]) -> Numbers:
+        """Success and displacement by arm."""
         values, policy = self.reading.measuring.values, self.reading.policy
         found = {a: estimate("success", values(policy, a, "success")) for a in arms}
         moved = {a: estimate("displacement", values(policy, a, "displacement")) for a in arms}
@@ -81,7 +88,7 @@ class _Chapter:
 
 def vision_section(recipe: Vision, reading: Reading) -> Section:
     """Build the chapter from what was played."""
-    chapter = _Chapter(recipe, reading)
+    chapter = Chapter(recipe, reading)
     control = recipe.control()
     variations, cells = recipe.variations(), recipe.cells()
     planned = [control, *variations, *cells]
@@ -121,7 +128,7 @@ def vision_section(recipe: Vision, reading: Reading) -> Section:
     )
 
 
-def _heat(chapter: _Chapter, cells: Sequence[Variation], judged: Sequence[Judged]) -> list[Block]:
+def _heat(chapter: Chapter, cells: Sequence[Variation], judged: Sequence[Judged]) -> list[Block]:
     """One map of all tasks, and one each of the first few where there are several."""
     recipe, reading = chapter.recipe, chapter.reading
     if not cells or recipe.grid is None:
@@ -160,7 +167,7 @@ def _sheet(reading: Reading) -> list[Block]:
     ]
 
 
-def _receipts(chapter: _Chapter, variations: Sequence[Variation]) -> Block:
+def _receipts(chapter: Chapter, variations: Sequence[Variation]) -> Block:
     measuring, policy = chapter.reading.measuring, chapter.reading.policy
     found = {
         chapter.arm(v): [

@@ -16,6 +16,7 @@ from vlascope_probes.concepts.vocabulary import load_vocabulary
 
 if TYPE_CHECKING:
     from vlascope.hooks import Pathway
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["ConceptRecipe"]
 
@@ -91,6 +92,12 @@ class ConceptRecipe(Recipe):
         from vlascope_probes.concepts.section import concept_section
 
         return concept_section(self, reading)
+
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """How many concepts there are, and what taking them away does."""
+        from vlascope_probes.concepts.concept_quantities import concept_quantities
+
+        return concept_quantities(self, reading)
 
     def edits(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         """(part of the arm's name, key of the edit, words, fields) of each edit of a concept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,7 +136,10 @@ class ConceptSearch(Analysis):
             sentences=_sentences(found),
             blocks=(*heat_maps(found), overview_table(found)),
             unresolved=_untold(found.left_out),
-            data={"chosen": [c.model_dump(mode="json") for c in chosen]},
+            data={
+                "chosen": [c.model_dump(mode="json") for c in chosen],
+                "found": {p: c._asdict() for p, c in _standing(found).items()},
+            },
         )
 
     def _strongest(self, found: Overview, dead: frozenset[HookPoint]) -> list[DirectionScore]:
@@ -202,7 +205,15 @@ class ConceptSearch(Analysis):
             ),
             blocks=(feature_table(found, 3),),
             unresolved=_untold(found.left_out),
-            data={"chosen": [c.model_dump(mode="json") for c in chosen]},
+            data={
+                "chosen": [c.model_dump(mode="json") for c in chosen],
+                "found": {
+                    HookPoint.parse(found.point).pathway: {
+                        "judged": len(found.concepts),
+                        "found": sum(c.discoveries > 0 for c in found.concepts),
+                    }
+                },
+            },
         )
 
 
@@ -259,18 +270,35 @@ def _saved(context: AnalysisContext, made: list[Direction]) -> str:
     return str(path.resolve())
 
 
-def _sentences(found: Overview) -> tuple[str, ...]:
-    """How many concepts can be read at each pathway, and where the clearest are."""
-    sentences = []
+class _Standing(NamedTuple):
+    """Concepts judged, those found after correction, and of them those above chance elsewhere."""
+
+    judged: int
+    found: int
+    in_other_tasks: int
+
+
+def _standing(found: Overview) -> dict[str, _Standing]:
+    """By pathway, each concept at its clearest place."""
     judged = len({s.concept for s in found.scores})
+    counted = {}
     for pathway in dict.fromkeys(p.split(".")[0] for p, _ in found.places):
         best = [s for s in best_places(found, pathway) if s.stands]
         others = [s for s in best if s.task_held_out is not None and s.task_held_out > 0.5]
+        counted[pathway] = _Standing(judged, len(best), len(others))
+    return counted
+
+
+def _sentences(found: Overview) -> tuple[str, ...]:
+    """How many concepts can be read at each pathway, and where the clearest are."""
+    sentences = []
+    for pathway, counted in _standing(found).items():
+        best = [s for s in best_places(found, pathway) if s.stands]
         named = ", ".join(f"`{s.concept}` ({s.auc:.2f} at {s.point} {s.span})" for s in best[:3])
         sentences.append(
-            f"{pathway}: {len(best)} of {judged} concepts can be read off somewhere (FDR "
-            f"{found.fdr:g}), {len(others)} of them above chance in tasks they were not found in"
-            + (f"; AUC of the clearest: {named}." if named else ".")
+            f"{pathway}: {counted.found} of {counted.judged} concepts can be read off somewhere "
+            f"(FDR {found.fdr:g}), {counted.in_other_tasks} of them above chance in tasks they "
+            "were not found in" + (f"; AUC of the clearest: {named}." if named else ".")
         )
     return tuple(sentences)
 

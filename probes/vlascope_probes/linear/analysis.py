@@ -98,6 +98,7 @@ class ProbeAnalysis(Analysis):
             ),
             data={
                 "map": found.table(),
+                "layers": {p.name: p.n_layers for p in context.adapter.info.pathways},
                 "removals": [r.model_dump() for r in removals],
                 "removed_at": {g: [s.removal.point for s in held] for g, held in spans.items()},
             },

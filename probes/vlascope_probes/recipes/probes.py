@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from vlascope.sections import Cell, Section, Table
-from vlascope.statistics import Pair, compare, rate
+from vlascope.statistics import Comparison, Pair, compare, rate
 from vlascope.study.from_analysis import FROM_ANALYSIS
 from vlascope.study.recipe import Parts, Reading, Recipe, Scope
 from vlascope.study.schema import Arm, Controls, Finding
@@ -18,6 +18,7 @@ from vlascope_probes.linear.options import ProbeOptions
 
 if TYPE_CHECKING:
     from vlascope.hooks import Pathway
+    from vlascope.study.quantity import Quantity
 
 __all__ = ["Probes"]
 
@@ -108,6 +109,21 @@ class Probes(Recipe):
             unresolved=(*result.unresolved, *unclear),
         )
 
+    def quantities(self, reading: Reading) -> tuple[Quantity, ...]:
+        """What can be read off each layer, and success without it."""
+        from vlascope_probes.recipes.probes_quantities import probes_quantities
+
+        return probes_quantities(self, reading)
+
+    def played_without(self, reading: Reading, group: str) -> tuple[Comparison, Comparison]:
+        """Success without a group's subspace, minus the baseline's and minus a random one's."""
+        arm = arm_name(reading.name, group)
+        without, chance, plain = (
+            reading.measuring.values(reading.policy, a, "success")
+            for a in (arm, f"{arm}_random", reading.measuring.design.study.baseline_arm)
+        )
+        return _paired(without, plain), _paired(without, chance)
+
     def _arm(self, name: str, key: str, about: str, controls: Controls) -> Arm:
         edit = {"kind": FROM_ANALYSIS, "analysis": f"{name}_map", "key": key}
         return Arm(about=about, interventions=(edit,), controls=controls, tasks=self.tasks)
@@ -115,18 +131,16 @@ class Probes(Recipe):
     def _rollouts(self, reading: Reading) -> tuple[Table, list[str], list[str]]:
         """Success by removal, against the baseline and a random subspace; and what that says."""
         measuring, policy = reading.measuring, reading.policy
-        baseline = measuring.design.study.baseline_arm
         rows, said, unclear = [], [], []
         for group in self.remove:
             arm = arm_name(reading.name, group)
             without = measuring.values(policy, arm, "success")
             chance = measuring.values(policy, f"{arm}_random", "success")
-            plain = measuring.values(policy, baseline, "success")
             shown = [
                 rate([None if v is None else bool(v) for v in m.values()])
                 for m in (without, chance)
             ]
-            versus = [_paired(without, plain), _paired(without, chance)]
+            versus = self.played_without(reading, group)
             rows.append(
                 (
                     group,
@@ -174,6 +188,6 @@ def arm_name(name: str, group: str) -> str:
     return f"{name}_without_{plain}"
 
 
-def _paired(arm: dict[Any, float | None], other: dict[Any, float | None]) -> Any:
+def _paired(arm: dict[Any, float | None], other: dict[Any, float | None]) -> Comparison:
     shared = [cell for cell in arm if cell in other]
     return compare([Pair(cell[0], arm[cell], other[cell]) for cell in shared], binary=True)
