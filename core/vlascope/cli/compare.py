@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -84,13 +83,12 @@ def compare(
 
 
 def _report(folder: Path) -> None:
-    """Write the results and the report, and say where they are."""
-    from vlascope.comparison.running import write_results
+    """Write the report, and say where it is."""
+    from vlascope.comparison.report import write_comparison
 
-    typer.echo(str(write_results(folder)))
-    write = getattr(import_module("vlascope.comparison.report"), "write_comparison", None)
-    if write is not None:
-        typer.echo(str(write(folder)))
+    page = write_comparison(folder)
+    for kind in ("html", "md", "json"):
+        typer.echo(str(page.with_suffix(f".{kind}")))
 
 
 def _judge(ended: Ended) -> None:

@@ -73,8 +73,9 @@ class PlayFacts(_Frozen):
     """What was played.
 
     Attributes:
-        planned: episodes, recordings included; `finished` of them without an environment's error,
-            `errors` with one.
+        arms: that have a place in the policy, controls counted and recordings not.
+        planned: their episodes, recordings included, without those that stopped arms were spared;
+            `finished` of them without an environment's error, `errors` with one.
         tries: lines of the log: how often an episode was begun and ended, over all runs.
         seconds: wall time of the tries, summed; episodes of a batch overlap.
         work_seconds: the part of it that was spent on physics, pictures, the policy and writing,

@@ -50,7 +50,7 @@ def find_comparison(name: str | Path) -> Path:
         StudyFileError: there is neither.
     """
     path = Path(name)
-    if path.exists() or path.suffix:
+    if path.is_file() or path.suffix:
         return path
     shipped = shipped_comparisons()
     if str(name) not in shipped:

@@ -176,7 +176,7 @@ def _played(known: EntryResult, record: EntryRecord) -> EntryResult:
     ended = outcomes[known.name]
     facts = None
     if record.facts is not None:
-        facts = EntryFacts(policy=record.facts, play=_play(known, measuring))
+        facts = EntryFacts(policy=record.facts, play=_play(known, measuring, ended))
     asked = tuple(manifest.study.recipes)
     quantities, sections, problems = _answers(known, measuring, asked)
     return replace(
@@ -212,23 +212,33 @@ def _answers(
     return quantities, sections, problems
 
 
-def _play(known: EntryResult, measuring: Measuring) -> PlayFacts:
+def _play(known: EntryResult, measuring: Measuring, ended: Mapping[str, ArmOutcome]) -> PlayFacts:
     study = measuring.design.study
-    arms = [g for g in measuring.design.groups if g.role != "source"]
+    groups = [g for g in measuring.design.groups if not _lacking(ended.get(g.arm))]
     lines = list(read_log(known.folder / known.name))
     return PlayFacts(
         benchmark=study.benchmark.name,
         tasks=measuring.design.tasks,
         seeds=study.seeds,
         max_steps=study.max_steps,
-        arms=len(arms),
-        planned=sum(len(g.plans) for g in measuring.design.groups),
+        arms=sum(g.role != "source" for g in groups),
+        planned=sum(len(g.plans) for g in groups) - _spared(ended),
         finished=sum(e.ok for e in measuring.episodes),
         errors=sum(not e.ok for e in measuring.episodes),
         tries=len(lines),
         seconds=sum(line.seconds for line in lines),
         work_seconds=sum(sum(line.phases.values()) for line in lines),
     )
+
+
+def _lacking(outcome: ArmOutcome | None) -> bool:
+    return outcome is not None and outcome.status == "not_applicable"
+
+
+def _spared(ended: Mapping[str, ArmOutcome]) -> int:
+    """Episodes of arms that stopped early."""
+    stops = (o.stopped for o in ended.values() if o.stopped is not None)
+    return sum(stop.planned - stop.episodes for stop in stops)
 
 
 def _status(measuring: Measuring, ended: Mapping[str, ArmOutcome]) -> Status:

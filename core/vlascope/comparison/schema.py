@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vlascope import plugins
 from vlascope.study.schema import (
     BenchmarkChoice,
     ExecutorChoice,
@@ -28,12 +27,10 @@ Battery = dict[Name, Question]
 
 
 def _policy_form(value: Any) -> Any:
-    """`ADAPTER:CHECKPOINT` spelled out; a name that is no adapter's stays whole."""
+    """`ADAPTER:CHECKPOINT` (or `COLLECTION:NAME`) spelled out."""
     if not isinstance(value, str):
         return value
     adapter, _, checkpoint = value.partition(":")
-    if checkpoint and adapter not in plugins.adapters():
-        return {"adapter": value, "checkpoint": ""}
     return {"adapter": adapter, "checkpoint": checkpoint or "tiny"}
 
 
@@ -71,7 +68,8 @@ class Entry(Defaults):
     """A policy on a benchmark: one column of the comparison.
 
     Attributes:
-        policy: as in a study file, or short: `ADAPTER:CHECKPOINT`, or a registered checkpoint.
+        policy: as in a study file, or short: `ADAPTER:CHECKPOINT`, or the name of a registered
+            checkpoint.
         family: entries of one family are seeds of one architecture and count once where
             architectures are pooled; by default the entry is a family of its own.
         title: what the report calls it; by default its name.

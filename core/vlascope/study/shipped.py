@@ -32,7 +32,7 @@ def find_study(name: str | Path) -> Path:
         StudyFileError: there is neither.
     """
     path = Path(name)
-    if path.exists() or path.suffix:
+    if path.is_file() or path.suffix:
         return path
     shipped = shipped_studies()
     if str(name) not in shipped:
