@@ -26,6 +26,11 @@ def register_adapters(register: Register) -> None:
 
 
 @hookspec
+def register_checkpoints(register: Register) -> None:
+    """Name the trained policies (`vlascope.loading.NamedCheckpoint`), as `COLLECTION:NAME`."""
+
+
+@hookspec
 def register_benchmarks(register: Register) -> None:
     """Name the benchmarks (subclasses of `BenchmarkEnv`) this plugin provides."""
 
@@ -63,6 +68,11 @@ def register_analyses(register: Register) -> None:
 @hookspec
 def register_recipes(register: Register) -> None:
     """Name the study recipes (subclasses of `vlascope.study.recipe.Recipe`), by `kind`."""
+
+
+@hookspec
+def register_trainings(register: Register) -> None:
+    """Name what `vlascope zoo` can train from nothing (`vlascope.trainings.Training`)."""
 
 
 @hookspec

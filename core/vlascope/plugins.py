@@ -41,6 +41,7 @@ __all__ = [
     "analysis_class",
     "benchmark_class",
     "benchmarks",
+    "checkpoints",
     "commands",
     "dataset_format",
     "datasets",
@@ -56,11 +57,13 @@ __all__ = [
     "reload",
     "saes",
     "trackers",
+    "trainings",
 ]
 
 BLOCK_VARIABLE = "VLASCOPE_BLOCK"
 Kind = Literal[
     "adapters",
+    "checkpoints",
     "benchmarks",
     "datasets",
     "interventions",
@@ -70,6 +73,7 @@ Kind = Literal[
     "analyses",
     "recipes",
     "trackers",
+    "trainings",
     "commands",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -143,6 +147,11 @@ def adapters() -> Mapping[str, Registered]:
     return registry()["adapters"]
 
 
+def checkpoints() -> Mapping[str, Registered]:
+    """Registered trained policies by name, `COLLECTION:NAME`."""
+    return registry()["checkpoints"]
+
+
 def benchmarks() -> Mapping[str, Registered]:
     """Registered benchmarks by name."""
     return registry()["benchmarks"]
@@ -186,6 +195,11 @@ def recipes() -> Mapping[str, Registered]:
 def trackers() -> Mapping[str, Registered]:
     """What opens trackers of trainings, by kind."""
     return registry()["trackers"]
+
+
+def trainings() -> Mapping[str, Registered]:
+    """What `vlascope zoo` can train from nothing, by name."""
+    return registry()["trainings"]
 
 
 def commands() -> Mapping[str, Registered]:

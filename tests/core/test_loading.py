@@ -10,8 +10,11 @@ import torch
 import vlascope
 from vlascope import plugins
 from vlascope.errors import InvalidName, UnknownName
-from vlascope.loading import load
+from vlascope.loading import NamedCheckpoint, load
 from vlascope_adapters.toy.adapter import ToyAdapter
+
+
+BLUE = NamedCheckpoint("toy", "blue-folder", {"robot": "one-armed"})
 
 
 @pytest.fixture
@@ -85,6 +88,42 @@ def test_an_adapter_that_takes_any_option_gets_it(monkeypatch):
 def test_tiny_weights_take_no_options():
     with pytest.raises(InvalidName, match=r"'tiny' weights take no options; got \['robot'\]"):
         load("toy", robot="libero")
+
+
+def test_adapter_and_checkpoint_may_be_one_word(asked):
+    load("toy:somewhere")
+    assert asked[0]["checkpoint"] == "somewhere"
+
+
+def test_two_checkpoints_are_one_too_many():
+    with pytest.raises(InvalidName, match="names a checkpoint already"):
+        load("toy:bundled", "tiny")
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    """A plugin that names a trained policy `shelf:blue`."""
+    entry = plugins.Registered("shelf:blue", f"{__name__}:BLUE", "shelf")
+    found = {**plugins.registry(), "checkpoints": {entry.name: entry}}
+    monkeypatch.setattr(plugins, "registry", lambda: found)
+    monkeypatch.setattr(plugins, "load", lambda kind, name: BLUE)
+
+
+@pytest.mark.parametrize("words", [("shelf:blue",), ("shelf", "blue"), ("toy", "shelf:blue")])
+def test_a_named_checkpoint_is_loaded_with_its_options(shelf, asked, words):
+    policy = load(*words)
+    assert asked == [{"checkpoint": "blue-folder", "dtype": torch.float32, "robot": "one-armed"}]
+    assert (policy.info.name, policy.info.checkpoint) == ("toy", "shelf:blue")
+
+
+def test_options_of_a_named_checkpoint_may_be_overruled(shelf, asked):
+    load("shelf:blue", robot="two-armed", dtype="bfloat16")
+    assert asked == [{"checkpoint": "blue-folder", "dtype": torch.bfloat16, "robot": "two-armed"}]
+
+
+def test_an_unknown_name_on_a_shelf_lists_near_matches(shelf):
+    with pytest.raises(UnknownName, match="did you mean 'shelf:blue'"):
+        load("shelf:bleu")
 
 
 @pytest.mark.parametrize("dtype", ["float33", "Tensor", "int8"])

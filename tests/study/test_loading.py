@@ -39,6 +39,13 @@ def refusal(tmp_path, text, *overrides):
     return str(caught.value).replace(str(tmp_path), "")
 
 
+@pytest.mark.parametrize("said", ["toy:bundled", "{adapter: toy:bundled}"])
+def test_a_policy_may_be_said_in_one_word(tmp_path, said):
+    text = MINIMAL.replace("{adapter: toy, checkpoint: bundled}", said)
+    chosen = load_study(written(tmp_path, text)).policies["toy"]
+    assert (chosen.adapter, chosen.checkpoint) == ("toy", "bundled")
+
+
 def test_the_toy_study_is_sound():
     assert load_study(TOY).seeds == (0, 1, 2, 3, 4, 5)
 
@@ -48,6 +55,8 @@ def test_the_toy_study_is_sound():
     [
         ("seeds:", "seedz:", ":6:1:", "did you mean 'seeds'"),
         ("adapter: toy", "adapter: toi", ":3:9:", "did you mean 'toy'"),
+        ("{adapter: toy, checkpoint: bundled}", "toi:bundled", ":3:", "did you mean 'toy'"),
+        ("{adapter: toy, checkpoint: bundled}", "zoo:nobody", ":3:", "is named 'zoo:nobody'"),
         ("seeds: 0-2", "seeds: 2-0", ":6:1:", "runs backwards"),
         ("seeds: 0-2", "seeds: [1, 1]", ":6:1:", "twice"),
         ("suite:shared", "suite:shard", ":5:", "did you mean 'shared'"),

@@ -13,6 +13,7 @@ import torch
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
+from tokenizers import Tokenizer
 from tokenizers.processors import ByteLevel
 from torch import nn
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMProcessor
@@ -22,7 +23,7 @@ from transformers.models.smolvlm.video_processing_smolvlm import SmolVLMVideoPro
 from vlascope_adapters.lerobot import tiny
 from vlascope_adapters.lerobot.checkpoint import Processors
 
-__all__ = ["at_real_size", "quietly", "tiny_config", "tiny_policy", "write_backbone"]
+__all__ = ["MARKS", "at_real_size", "quietly", "tiny_config", "tiny_policy", "write_backbone"]
 
 _END = "<|im_end|>"
 _MARKS = {
@@ -31,6 +32,8 @@ _MARKS = {
     "global_image_token": "<global-img>",
     "end_of_utterance_token": "<end_of_utterance>",
 }
+MARKS = (_END, *_MARKS.values())
+"""Tokens that upstream looks up by name."""
 _TINY: Mapping[str, Any] = {
     "scale_factor": 2,
     "text_config": {
@@ -124,9 +127,14 @@ def at_real_size() -> Any:
             return SmolVLAPolicy(config)
 
 
-def write_backbone(folder: Path, sizes: Mapping[str, Any] = _TINY) -> Path:
-    """Write what upstream reads of a SmolVLM2: its config, tokenizer and processors, no weights."""
-    tokenizer = _tokenizer()
+def write_backbone(
+    folder: Path, sizes: Mapping[str, Any] = _TINY, plain: Tokenizer | None = None
+) -> Path:
+    """Write what upstream reads of a SmolVLM2: its config, tokenizer and processors, no weights.
+
+    `plain` is a tokenizer that knows `MARKS`; by default bytes and a few words.
+    """
+    tokenizer = _tokenizer(plain or tiny.byte_tokenizer(MARKS).backend_tokenizer)
     pad = tokenizer.convert_tokens_to_ids(_END)
     side = sizes["vision_config"]["image_size"]
     values: dict[str, Any] = {
@@ -151,9 +159,8 @@ def write_backbone(folder: Path, sizes: Mapping[str, Any] = _TINY) -> Path:
     return folder
 
 
-def _tokenizer() -> Any:
-    """Bytes and a few words, and the marks that upstream looks up; no text starts with a mark."""
-    plain = tiny.byte_tokenizer((_END, *_MARKS.values())).backend_tokenizer
+def _tokenizer(plain: Tokenizer) -> Any:
+    """A tokenizer with the marks that upstream looks up; no text starts with a mark."""
     plain.post_processor = ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=plain, pad_token=_END, extra_special_tokens=_MARKS

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from platformdirs import user_cache_path
+
+from vlascope_adapters.tinyvla.others import collect_other, keep, train_other, training_of
 
 if TYPE_CHECKING:
     from vlascope_adapters.tinyvla.evaluation import SuccessTable
@@ -18,13 +19,24 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Train and evaluate the policies that vlascope ships.")
 
 
-class Zoo(StrEnum):
-    """The policies that can be made from nothing."""
-
-    TINYVLA = "tinyvla"
+TINYVLA = "tinyvla"
 
 
-PolicyName = Annotated[Zoo, typer.Argument(help="Which policy.")]
+def _known(name: str) -> str:
+    """A policy that can be made from nothing: this one, or one of another plugin."""
+    from vlascope import plugins
+    from vlascope.errors import unknown_name
+
+    known = [TINYVLA, *plugins.trainings()]
+    if name not in known:
+        raise unknown_name("policy to train", name, known)
+    return name
+
+
+PolicyName = Annotated[
+    str,
+    typer.Argument(help="tinyvla, or a training of `vlascope list trainings`.", callback=_known),
+]
 RecipeFile = Annotated[
     Path | None,
     typer.Option("--recipe", help="A file, 'adverbs', 'libero' or 'aloha'; default: the bundled."),
@@ -46,15 +58,20 @@ def demos(
 
     Example: vlascope zoo demos tinyvla
     """
-    files = _collect(_recipe(recipe), folder, workers)
+    if policy == TINYVLA:
+        files = _collect(_recipe(recipe), folder, workers)
+    else:
+        files = collect_other(policy, folder, workers)
     where = next(iter(files.values())).parent
-    typer.echo(f"{policy.value}: demonstrations of {len(files)} tasks in {where}")
+    typer.echo(f"{policy}: demonstrations of {len(files)} tasks in {where}")
 
 
 @app.command()
 def train(
     policy: PolicyName,
-    out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("tinyvla"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where the policy goes; default: its name.")
+    ] = None,
     recipe: RecipeFile = None,
     folder: DemoFolder = None,
     workers: Workers = 2,
@@ -72,6 +89,10 @@ def train(
 
       vlascope zoo train tinyvla --recipe adverbs --out my-adverbs
     """
+    out = out or Path(policy)
+    if policy != TINYVLA:
+        train_other(policy, recipe, folder, out, workers)
+        return
     from rich.progress import Progress as Bar
 
     from vlascope_adapters.tinyvla.making import train_policy
@@ -87,7 +108,7 @@ def train(
 
         seconds = train_policy(chosen, files, out, on_step=show)
     steps = chosen.schedule.steps
-    typer.echo(f"{policy.value}: {steps} steps, {seconds / 60:.1f} CPU-minutes a worker, in {out}")
+    typer.echo(f"{policy}: {steps} steps, {seconds / 60:.1f} CPU-minutes a worker, in {out}")
 
 
 @app.command()
@@ -96,9 +117,10 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option(help="'bundled', 'adverbs', 'libero', 'aloha' or a folder.")
     ] = "bundled",
-    out: Annotated[Path, typer.Option(help="Where episodes and the table go.")] = Path(
-        "tinyvla-evaluation"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where episodes and the table go; default: NAME-evaluation."),
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Unseen seeds per task.")] = 20,
     max_steps: Annotated[
@@ -118,8 +140,21 @@ def evaluate(
 
       vlascope zoo evaluate tinyvla --task faucet-open --instruction ""
     """
+    out = out or Path(f"{policy}-evaluation")
+    if policy != TINYVLA:
+        found = training_of(policy).evaluate(
+            checkpoint,
+            task,
+            out,
+            episodes=episodes,
+            max_steps=max_steps,
+            instruction=instruction,
+            workers=workers,
+        )
+        keep(found, out)
+        _print(found)
+        return
     from vlascope_adapters.tinyvla.adapter import TinyVLAAdapter
-    from vlascope_adapters.tinyvla.evaluation import SUCCESS
     from vlascope_adapters.tinyvla.evaluation import evaluate as measure
 
     adapter = TinyVLAAdapter.from_pretrained(checkpoint)
@@ -132,11 +167,11 @@ def evaluate(
         max_steps=limit,
         instruction=instruction,
         workers=workers,
-        command=f"vlascope zoo evaluate {policy.value} "
+        command=f"vlascope zoo evaluate {policy} "
         + ("" if checkpoint == "bundled" else f"--checkpoint {checkpoint} ")
         + f"--episodes {episodes} --max-steps {limit}",
     )
-    (out / SUCCESS).write_text(table.model_dump_json(indent=1) + "\n")
+    keep(table, out)
     _print(table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +31,9 @@ _SHOWN = {
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A registered adapter, or benchmark.")],
+    name: Annotated[
+        str, typer.Argument(help="A registered adapter, named checkpoint, or benchmark.")
+    ],
     benchmark: Annotated[
         bool, typer.Option("--benchmark", "-b", help="NAME is a benchmark, not an adapter.")
     ] = False,
@@ -48,11 +51,14 @@ def check(
 
         vlascope check toy
 
+        vlascope check COLLECTION:NAME
+
         vlascope check toy --only "patching*" --json
 
         vlascope check metaworld --benchmark --task reach
     """
-    if name not in (plugins.benchmarks() if benchmark else plugins.adapters()):
+    known = plugins.benchmarks() if benchmark else {**plugins.adapters(), **plugins.checkpoints()}
+    if name not in known:
         _refuse(name, benchmark)
     results = []
     for result in _results(name, benchmark, only or [], task):
@@ -76,7 +82,14 @@ def _results(
     if benchmark:
         cls = plugins.benchmark_class(name)
         return conformance.check_benchmark(cls, tasks=tasks, only=only)
-    return conformance.check_adapter(plugins.adapter_class(name), only=only)
+    if name in plugins.adapters():
+        return conformance.check_adapter(plugins.adapter_class(name), only=only)
+    from vlascope.loading import load
+
+    kind = plugins.load("checkpoints", name).adapter
+    return conformance.check_adapter(
+        plugins.adapter_class(kind), only=only, make=partial(load, name)
+    )
 
 
 def _refuse(name: str, benchmark: bool) -> None:
@@ -85,7 +98,7 @@ def _refuse(name: str, benchmark: bool) -> None:
         raise typer.BadParameter(f"{name!r} is a benchmark: add --benchmark")
     if benchmark and name in plugins.adapters():
         raise typer.BadParameter(f"{name!r} is an adapter: leave out --benchmark")
-    known = plugins.benchmarks() if benchmark else plugins.adapters()
+    known = plugins.benchmarks() if benchmark else [*plugins.adapters(), *plugins.checkpoints()]
     raise unknown_name("benchmark" if benchmark else "adapter", name, known)
 
 

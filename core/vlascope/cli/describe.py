@@ -18,13 +18,14 @@ app = typer.Typer()
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="A registered adapter.")],
+    name: Annotated[str, typer.Argument(help="A registered adapter, or a named checkpoint.")],
     checkpoint: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="A hub id, a folder, a bundled name, or tiny (tiny-SEED): random weights."
+            help="A hub id, a folder, a bundled name, or tiny (tiny-SEED): random weights. "
+            "Default: tiny."
         ),
-    ] = "tiny",
+    ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="What else its from_pretrained takes."),
@@ -52,7 +53,8 @@ def describe(
     if as_json:
         typer.echo(json.dumps(anatomy.as_json(), indent=1))
     else:
-        draw(anatomy, plugins.adapters()[name].summary)
+        found = {**plugins.adapters(), **plugins.checkpoints()}
+        draw(anatomy, found[name].summary if name in found else "")
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,15 +17,19 @@ __all__ = ["AdapterSubject", "apart", "count_hooks"]
 
 
 class AdapterSubject:
-    """One adapter class and its tiny policy; every check leaves it as it found it."""
+    """One adapter class and a policy of it; every check leaves it as it found it.
 
-    def __init__(self, cls: type[VLAAdapter]) -> None:
+    The policy is what `make` gives, by default `cls.tiny()`.
+    """
+
+    def __init__(self, cls: type[VLAAdapter], make: Callable[[], VLAAdapter] | None = None) -> None:
         self.cls = cls
+        self._make = make or cls.tiny
 
     @cached_property
     def adapter(self) -> VLAAdapter:
-        """`cls.tiny()`."""
-        return self.cls.tiny()
+        """The policy, made once."""
+        return self._make()
 
     @cached_property
     def live_points(self) -> list[HookPoint]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vlascope.adapter import VLAAdapter
 from vlascope.conformance import (
@@ -36,14 +36,16 @@ def check_adapter(
     *,
     only: Sequence[str] = (),
     expected_failures: Mapping[str, str] | None = None,
+    make: Callable[[], VLAAdapter] | None = None,
 ) -> Iterator[CheckResult]:
-    """Run every check on `cls.tiny()`, one result each; never stops at the first failure.
+    """Run every check on one policy, one result each; never stops at the first failure.
 
     Args:
         cls: the adapter.
         only: globs of check codes; all where empty.
         expected_failures: reason by check code; by default the class's own mapping
             `expected_failures`, where it has one.
+        make: gives the policy to check; by default the tiny one.
 
     Raises:
         UnknownName: a glob or an expected failure names no check.
@@ -51,7 +53,7 @@ def check_adapter(
     expected = getattr(cls, "expected_failures", {}) if expected_failures is None else None
     yield from run_checks(
         ADAPTER_CHECKS,
-        AdapterSubject(cls),
+        AdapterSubject(cls, make),
         expected_failures=expected_failures or expected or {},
         only=only,
     )

@@ -35,7 +35,11 @@ def problems_of(study: Study) -> list[Problem]:
 
 def _names(study: Study) -> Iterator[Problem]:
     for name, policy in study.policies.items():
-        yield from known_name(("policies", name, "adapter"), policy.adapter, plugins.adapters())
+        known, asked = [*plugins.adapters(), *plugins.checkpoints()], policy.adapter
+        if asked not in plugins.adapters():
+            full = f"{asked}:{policy.checkpoint}"
+            asked = full if any(k.startswith(f"{asked}:") for k in known) else asked
+        yield from known_name(("policies", name, "adapter"), asked, known)
     yield from known_name(("benchmark", "name"), study.benchmark.name, plugins.benchmarks())
     if study.baseline:
         yield from known_name(("baseline",), study.baseline, study.arms, "arm")

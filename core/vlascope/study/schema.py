@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from vlascope.counterfactuals import Variant
 from vlascope.errors import unknown_name
+from vlascope.loading import split_policy
 from vlascope.study.seeds import Seeds
 
 __all__ = [
@@ -59,7 +60,10 @@ class Strict(BaseModel):
 class PolicyChoice(Strict):
     """Which weights act: a registered adapter, its checkpoint, and where they are computed.
 
+    `NAME: ADAPTER:CHECKPOINT` is short for both; either may be a named checkpoint's.
+
     Attributes:
+        adapter: a registered adapter, or the collection of a named checkpoint.
         checkpoint: a hub id, a folder, a bundled name, or `tiny` (`tiny-SEED`) for random weights.
         options: what else the adapter's `from_pretrained` takes.
     """
@@ -69,6 +73,17 @@ class PolicyChoice(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_one_word(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"adapter": data}
+        if isinstance(data, Mapping) and "checkpoint" not in data:
+            adapter, checkpoint = split_policy(str(data.get("adapter", "")))
+            if checkpoint is not None:
+                return {**data, "adapter": adapter, "checkpoint": checkpoint}
+        return data
 
 
 class ExecutorChoice(Strict):
