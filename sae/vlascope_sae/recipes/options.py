@@ -148,6 +148,6 @@ class SAEOptions(BaseModel):
             "k": k,
             "normalise": self.normalise,
             "dead_after": max(1, self.steps * self.batch_size // 10),
-            "aux_k": min(512, d_sae),
+            "aux_k": max(1, d_in // 2),
             "seed": self.seed,
         }
