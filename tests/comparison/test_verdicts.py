@@ -14,7 +14,7 @@ from vlascope.comparison.members import Member
 from vlascope.comparison.random_effects import random_effects
 from vlascope.comparison.sizes import needed
 from vlascope.comparison.verdicts import POOLED, verdicts
-from vlascope.statistics import Estimate, paired_score_interval
+from vlascope.statistics import Estimate, bootstrap_mean, mcnemar_p, paired_score_interval
 from vlascope.study.quantity import Quantity
 
 KEY = "language.effect.wrong_task.shared"
@@ -28,6 +28,9 @@ def estimate(value, se=0.05, n=50):
 def claiming(*tests, **more):
     given = {"id": "a.b", "section": "language", "question": "language", "statement": "So it is."}
     return Claim.model_validate({**given, "rule": "As said.", "tests": tests, **more})
+
+
+CLAIMED = [claiming({"key": KEY, "above": 0.0})]
 
 
 def member(name, value, family=None, key=KEY, own=None, **more):
@@ -147,11 +150,31 @@ def test_all_tests_of_a_claim_must_agree_and_one_is_enough_against():
     claim = claiming({"key": KEY, "below": 0.0}, {"key": other, "below": 0.0})
     first = Quantity(key=KEY, label="x", value=estimate(-0.5), signed=True, p=0.01)
     for value, expected in ((-0.4, "agrees"), (0.02, "cannot tell"), (0.4, "disagrees")):
-        second = Quantity(key=other, label="y", value=estimate(value), signed=True, p=0.2)
+        second = Quantity(key=other, label="y", value=estimate(value), signed=True, p=0.04)
         (found, _) = verdicts([Member("a", "a", (first, second))], [claim])
         assert found.word == expected
-        assert found.p == 0.2
+        assert found.p == 0.04
         assert [t.word for t in found.tested] == ["agrees", expected]
+
+
+def test_an_interval_that_the_test_does_not_bear_out_tells_nothing():
+    claim = claiming({"key": KEY, "above": 0.0})
+    (found, _) = verdicts([member("a", estimate(0.2), p=0.08)], [claim])
+    assert found.word == "cannot tell"
+    assert "the test does not (p = 0.080" in found.why
+
+
+def test_few_tasks_do_not_make_claims_agree_with_nothing():
+    """Six tasks of five pairs, no effect: the bootstrap over tasks, borne out by the sign test."""
+    rng = np.random.default_rng(4)
+    agreed = 0
+    for _ in range(300):
+        drawn = rng.choice([-1.0, 0.0, 1.0], size=(6, 5), p=[0.25, 0.5, 0.25])
+        interval = bootstrap_mean({str(i): row for i, row in enumerate(drawn)}, resamples=800)
+        if interval.low is not None and interval.low > 0:
+            p = mcnemar_p(int((drawn > 0).sum()), int((drawn < 0).sum()))
+            agreed += verdicts([member("a", interval, p=p)], CLAIMED)[0].word == "agrees"
+    assert agreed <= binom.ppf(0.999, 300, 0.025)
 
 
 def test_a_policy_with_nothing_to_lose_says_nothing_and_is_not_pooled():
@@ -165,6 +188,7 @@ def test_a_policy_with_nothing_to_lose_says_nothing_and_is_not_pooled():
     assert "was not measured" in found["d"].why
     assert found[POOLED].word == "agrees"
     assert found[POOLED].tested[0].value.n == 4
+    assert [f.family for f in found[POOLED].pooled[0].families] == ["a", "b", "e", "f"]
 
 
 def test_every_pathway_is_judged_by_itself_and_missing_ones_say_why():

@@ -1,19 +1,21 @@
-"""The rule: an interval wholly on one side of a bound tells, anything else does not."""
+"""The rule: an interval wholly on one side of a bound tells, if the test says so too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from vlascope.comparison.claims import Test
 from vlascope.comparison.numbers import Number
 from vlascope.comparison.sizes import Needed, needed
-from vlascope.report.wording import amount, interval
+from vlascope.report.wording import amount, interval, p_value
 from vlascope.statistics import Estimate
 
 __all__ = ["Judged", "Tested", "Word", "judge", "said", "together"]
+
+ALPHA: Final = 0.05
 
 Word = Literal["agrees", "disagrees", "cannot tell"]
 
@@ -26,7 +28,8 @@ class Tested(BaseModel):
         value: with its interval; n counts episodes, or architectures where it is pooled.
         bound: in words, `above 0.50`.
         word: of this test alone.
-        p: two-sided, of the bound; None where there is none.
+        p: two-sided, of the bound; None where there is none. Above 0.05 nothing is told, whatever
+            the interval: percentile bootstraps of few tasks are a little too narrow.
         needed: the n that would tell, where it does not.
     """
 
@@ -102,7 +105,9 @@ def said(found: Tested) -> str:
 def _tested(test: Test, number: Number) -> Tested:
     word = judge(number.value, test.bounds)
     n = None
-    if word == "cannot tell" and number.value.value is not None:
+    if word != "cannot tell" and number.p is not None and number.p > ALPHA:
+        word, n = "cannot tell", _by_interval_alone(number)
+    elif word == "cannot tell" and number.value.value is not None:
         n = needed(
             number.value.value, number.se, number.value.n, test.bounds,
             unit=number.counts, small=number.counts != "episodes",
@@ -119,6 +124,11 @@ def _tested(test: Test, number: Number) -> Tested:
         p=number.p,
         needed=n,
     )
+
+
+def _by_interval_alone(number: Number) -> Needed:
+    told = f"the interval leaves out the bound, the test does not ({p_value(number.p)}, adjusted)"
+    return Needed(n=None, unit=number.counts, never=False, told=told)
 
 
 def _bound(test: Test, number: Number) -> str:

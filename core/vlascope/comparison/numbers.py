@@ -24,6 +24,7 @@ class Number:
         se: standard error at n; None where there is none.
         counts: what n counts.
         p: two-sided, that it is the bound; None where there is none.
+        model: what a pooled number comes from; None for others.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Number:
     se: float | None
     counts: str = "episodes"
     p: float | None = None
+    model: Pooled | None = None
 
 
 def derived(test: Test, member: Member, spot: Spot) -> Quantity | None:
@@ -114,6 +116,7 @@ def pooled(test: Test, members: Sequence[Member], spot: Spot) -> Number | None:
         se=model.se,
         counts="architectures",
         p=None if bound is None else model.p(bound),
+        model=found,
     )
 
 
@@ -130,6 +133,7 @@ def _beyond(found: Pooled, other: Pooled) -> Number:
         unit=found.unit,
         signed=True,
         against="spread between architectures",
+        model=found,
         se=standard_error(value),
         counts="architectures",
     )

@@ -13,6 +13,7 @@ from vlascope.comparison.claims import Claim, Test, load_claims
 from vlascope.comparison.judging import Judged, Tested, together
 from vlascope.comparison.members import Member, Spot
 from vlascope.comparison.numbers import Number, contrasted, derived, of_member, pooled, unmet
+from vlascope.comparison.pooling import Pooled
 from vlascope.comparison.sizes import Needed
 from vlascope.statistics import holm
 
@@ -36,6 +37,8 @@ class Verdict(BaseModel):
         p: the largest of the tests' two-sided p; None where one has none.
         p_adjusted: after Holm's adjustment over all claims with a p of this subject.
         needed: for `cannot tell`, the n that would.
+        pooled: what a pooled verdict's numbers come from: of the entries that meet the claim's
+            needs alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +55,7 @@ class Verdict(BaseModel):
     p: float | None = None
     p_adjusted: float | None = None
     needed: Needed | None = None
+    pooled: tuple[Pooled, ...] = ()
 
 
 def verdicts(
@@ -189,6 +193,7 @@ def _verdict(
         tested=judged.tested,
         p=judged.p,
         needed=judged.needed,
+        pooled=tuple(n.model for n in numbers if n is not None and n.model is not None),
     )
 
 

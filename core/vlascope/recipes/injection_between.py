@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vlascope.recipes.injection_grid import Condition
 from vlascope.recipes.injection_places import Spot
@@ -19,7 +19,12 @@ from vlascope.study.quantity import Quantity
 if TYPE_CHECKING:
     from vlascope.study.recipe import Reading
 
-__all__ = ["between"]
+__all__ = ["PUBLISHED", "between"]
+
+PUBLISHED: Final = ("expert", "vlm")
+"""Pathways whose displacements others have compared."""
+CROSSED: Final = ("cross_task", "same_scene", "cross_prompt")
+"""Conditions whose source was after something else."""
 
 
 def between(
@@ -30,8 +35,8 @@ def between(
     Keys: `injection.CONDITION.displacement_log_ratio.A_to_B` (natural logarithm of A's mean
     displacement over B's, paired), `.displacement_log_ratio_per_norm.A_to_B` (the same after
     dividing by the size of the edit relative to the activation), and
-    `.override_difference.A_minus_B` (of `override_strict`). A pathway that is missing makes no
-    quantity.
+    `.override_difference.A_minus_B` (of `override_strict`). Where the pair that others published
+    figures of is not there, it says so; other missing pathways make no quantity.
 
     Args:
         reading: of the recipe.
@@ -39,11 +44,31 @@ def between(
         held: arms by place.
         pathways: that the recipe injects into.
     """
+    missing = [p for p in PUBLISHED if p not in pathways]
+    whole = next((s for s in held if not (s.depth or s.part) and s.at is None), None)
+    if missing and whole is not None:
+        yield from _absent(condition, whole.site, missing)
     for a, b in combinations(sorted(pathways), 2):
         for spot, arm in held.items():
             other = held.get(replace(spot, pathway=b))
             if spot.pathway == a and other is not None:
                 yield from _pair(reading, condition, spot, (a, b), (arm, other))
+
+
+def _absent(condition: Condition, site: str, missing: Sequence[str]) -> Iterator[Quantity]:
+    a, b = PUBLISHED
+    keys = {f"displacement_log_ratio.{a}_to_{b}": f"displacement, ln({a} / {b})"}
+    if condition in CROSSED:
+        keys[f"override_difference.{a}_minus_{b}"] = f"override, {a} minus {b}"
+    for key, label in keys.items():
+        yield Quantity(
+            key=f"injection.{condition}.{key}",
+            label=f"{condition.replace('_', ' ')}: {label}",
+            value=None,
+            signed=True,
+            site=site,
+            why_not=f"no such pathway was injected into: {', '.join(missing)}",
+        )
 
 
 def _pair(
@@ -68,7 +93,7 @@ def _pair(
             against=f"injection into {b}", **where,
         )  # fmt: skip
     metric = "override_strict"
-    if condition in ("cross_task", "same_scene", "cross_prompt"):
+    if condition in CROSSED:
         first, second = (reading.measuring.values(reading.policy, x, metric) for x in arms)
         found = paired(metric, first, second)
         made = Quantity.of(
