@@ -58,15 +58,18 @@ def token_counts(step: Any, prompt: str, parts: Parts) -> dict[str, int]:
     return {**counts, "padding": step.max_length - sum(counts.values())}
 
 
-def offline_processors(config: Any, statistics: dict[str, dict[str, Tensor]]) -> Processors:
-    """Upstream's pipelines with a tokenizer made here in place of PaliGemma's, which is gated.
+def offline_processors(
+    config: Any, statistics: dict[str, dict[str, Tensor]], tokenizer: Any = None
+) -> Processors:
+    """Upstream's pipelines with another tokenizer in place of PaliGemma's, which is gated.
 
-    Saved, they name PaliGemma's, as those on the hub do.
+    By default it is one made here. Saved, they name PaliGemma's, as those on the hub do.
     """
     recipe: Any = importlib.import_module(f"lerobot.policies.{config.type}.processor_{config.type}")
-    tokenizer = tiny.byte_tokenizer(
-        ("<pad>", "<eos>", "<bos>"), pad="<pad>", eos="<eos>", bos="<bos>"
-    )
+    if tokenizer is None:
+        tokenizer = tiny.byte_tokenizer(
+            ("<pad>", "<eos>", "<bos>"), pad="<pad>", eos="<eos>", bos="<bos>"
+        )
     theirs = recipe.TokenizerProcessorStep
 
     def step(**options: Any) -> Any:
