@@ -13,7 +13,7 @@ from vlascope.errors import CorruptFile, FileMissing, StudyFileError
 from vlascope.store.durable import write_atomically
 from vlascope.study.run_directory import WITHOUT_EFFECT, changes
 
-__all__ = ["claim_file", "read_file"]
+__all__ = ["keep_file", "read_file", "refuse_other_file"]
 
 MANIFEST = "comparison_file.json"
 
@@ -25,8 +25,14 @@ class _Kept(BaseModel):
     file: ComparisonFile
 
 
-def claim_file(folder: Path, file: ComparisonFile, playing: Sequence[str]) -> None:
-    """Make a directory this comparison's, or check that it already is.
+def keep_file(folder: Path, file: ComparisonFile) -> None:
+    """Write the file down in a comparison's directory, which is made where it does not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / MANIFEST, _Kept(file=file).model_dump_json(indent=1).encode())
+
+
+def refuse_other_file(folder: Path, file: ComparisonFile, playing: Sequence[str]) -> None:
+    """Check that a directory is this comparison's, or nobody's yet.
 
     Entries may be added or taken out. Those that are played now are held against their own
     studies; the others must be asked what they were asked before.
@@ -35,21 +41,20 @@ def claim_file(folder: Path, file: ComparisonFile, playing: Sequence[str]) -> No
         StudyFileError: it belongs to another comparison, or an entry that is not played now
             would be asked something else.
     """
-    if (folder / MANIFEST).exists():
-        before = read_file(folder)
-        changed = list(changes({"name": before.name}, {"name": file.name}))
-        for name in before.entries:
-            if name in file.entries and name not in playing and (folder / name).exists():
-                found = changes(_essence(before, name), _essence(file, name))
-                changed += [f"entries.{name}.{change}" for change in found]
-        if changed:
-            shown = "\n  ".join(changed[:12]) + ("\n  ..." if len(changed) > 12 else "")
-            raise StudyFileError(
-                f"{folder} holds another version of this comparison:\n  {shown}\n"
-                "run into a new directory (--out), or undo the change, or delete the directory"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / MANIFEST, _Kept(file=file).model_dump_json(indent=1).encode())
+    if not (folder / MANIFEST).exists():
+        return
+    before = read_file(folder)
+    changed = list(changes({"name": before.name}, {"name": file.name}))
+    for name in before.entries:
+        if name in file.entries and name not in playing and (folder / name).exists():
+            found = changes(_essence(before, name), _essence(file, name))
+            changed += [f"entries.{name}.{change}" for change in found]
+    if changed:
+        shown = "\n  ".join(changed[:12]) + ("\n  ..." if len(changed) > 12 else "")
+        raise StudyFileError(
+            f"{folder} holds another version of this comparison:\n  {shown}\n"
+            "run into a new directory (--out), or undo the change, or delete the directory"
+        )
 
 
 def read_file(folder: Path) -> ComparisonFile:

@@ -12,14 +12,14 @@ from typing import Literal
 
 from vlascope.comparison.expansion import Asked, asked
 from vlascope.comparison.facts import EntryRecord, PolicyFacts, facts_of, keep_record
-from vlascope.comparison.folder import claim_file
+from vlascope.comparison.folder import keep_file, refuse_other_file
 from vlascope.comparison.reading import read_comparison
 from vlascope.comparison.schema import ComparisonFile
 from vlascope.errors import DiskFull, StudyFileError, unknown_name
 from vlascope.store.durable import write_atomically
 from vlascope.study.execution import run_study
 from vlascope.study.executors import load_policy
-from vlascope.study.run_directory import claim
+from vlascope.study.run_directory import refuse_another
 
 __all__ = ["Prepared", "prepare", "run_comparison", "write_results"]
 
@@ -115,8 +115,9 @@ def run_comparison(
             played.
         DiskFull: no space is left; a later run goes on from there.
     """
-    claim_file(folder, file, [entry.name for entry in prepared])
-    _claim(folder, prepared)
+    refuse_other_file(folder, file, [entry.name for entry in prepared])
+    _refuse_others(folder, prepared)
+    keep_file(folder, file)
     ended = Ended()
     for at, entry in enumerate(prepared, start=1):
         keep_record(folder / entry.name, entry.record)
@@ -159,12 +160,12 @@ def _look(file: ComparisonFile, name: str) -> tuple[PolicyFacts, Asked]:
     return facts_of(adapter), asked(file, name, adapter)
 
 
-def _claim(folder: Path, prepared: Sequence[Prepared]) -> None:
-    """Make every entry's folder its study's before the first of them is played."""
+def _refuse_others(folder: Path, prepared: Sequence[Prepared]) -> None:
+    """Check that every entry's folder is its study's before the first of them is played."""
     for entry in prepared:
         if entry.asked is not None:
             try:
-                claim(folder / entry.name, entry.asked.study)
+                refuse_another(folder / entry.name, entry.asked.study)
             except StudyFileError as error:
                 raise StudyFileError(f"entry {entry.name}: {error}") from None
 

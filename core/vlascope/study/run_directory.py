@@ -81,22 +81,32 @@ def claim(run_dir: Path, study: Study) -> None:
     """Make a directory this study's, or check that it already is.
 
     Raises:
+        StudyFileError: it belongs to a study whose episodes would differ.
+    """
+    refuse_another(run_dir, study)
+    manifest = RunManifest(study=study, versions=own_versions())
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(run_dir / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def refuse_another(run_dir: Path, study: Study) -> None:
+    """Check that a directory is this study's, or nobody's yet.
+
+    Raises:
         StudyFileError: it belongs to a study whose episodes would differ; says what changed and
             how to proceed.
     """
-    manifest = RunManifest(study=study, versions=own_versions())
-    if (run_dir / MANIFEST).exists():
-        before = read_manifest(run_dir)
-        changed = [*changes(_essence(before.study), _essence(study))]
-        changed += changes(before.versions, manifest.versions)
-        if changed:
-            shown = "\n  ".join(changed[:12]) + ("\n  ..." if len(changed) > 12 else "")
-            raise StudyFileError(
-                f"{run_dir} holds episodes of another version of this study:\n  {shown}\n"
-                "run into a new directory (--out), or undo the change, or delete the directory"
-            )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(run_dir / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    if not (run_dir / MANIFEST).exists():
+        return
+    before = read_manifest(run_dir)
+    changed = [*changes(_essence(before.study), _essence(study))]
+    changed += changes(before.versions, own_versions())
+    if changed:
+        shown = "\n  ".join(changed[:12]) + ("\n  ..." if len(changed) > 12 else "")
+        raise StudyFileError(
+            f"{run_dir} holds episodes of another version of this study:\n  {shown}\n"
+            "run into a new directory (--out), or undo the change, or delete the directory"
+        )
 
 
 def read_manifest(run_dir: Path) -> RunManifest:
