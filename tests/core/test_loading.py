@@ -13,7 +13,6 @@ from vlascope.errors import InvalidName, UnknownName
 from vlascope.loading import NamedCheckpoint, load
 from vlascope_adapters.toy.adapter import ToyAdapter
 
-
 BLUE = NamedCheckpoint("toy", "blue-folder", {"robot": "one-armed"})
 
 
