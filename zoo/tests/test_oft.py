@@ -140,7 +140,7 @@ def test_what_is_saved_loads_as_the_policy_that_was_trained(built, batch, tmp_pa
     names = {path.name for path in tmp_path.iterdir()}
     assert {"config.json", "model.safetensors", "dataset_statistics.json"} <= names
     assert {"action_head--1500_checkpoint.pt", "proprio_projector--1500_checkpoint.pt"} <= names
-    loaded = OpenVLAOFTAdapter.from_pretrained(str(tmp_path), robot=ROBOT, horizon=8)
+    loaded = OpenVLAOFTAdapter.from_pretrained(str(tmp_path), robot=ROBOT)
     assert loss(architecture, policy, batch) == pytest.approx(before.item(), abs=2e-3)
     assert all(
         torch.equal(tensor, policy.state_dict()[name])
