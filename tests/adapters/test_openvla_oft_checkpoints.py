@@ -170,6 +170,11 @@ def test_the_robot_says_what_the_checkpoint_does_not(written, plain):
     one = load(written, cameras=["wrist"])
     assert list(one.info.cameras) == ["wrist"]
     assert one.info.pathway("vision").calls_per_chunk == 1
+    assert load(written, robot=replace(LIBERO, name="mine")).info.horizon == 8
+    config = json.loads((written / "config.json").read_text())
+    del config["num_actions_chunk"]  # which the published ones do not have
+    (written / "config.json").write_text(json.dumps(config))
+    assert load(written).info.horizon == 8
     with pytest.raises(IncompatibleError, match="say it with horizon="):
         load(written, robot=replace(LIBERO, name="mine"))
     assert load(written, robot=replace(LIBERO, name="mine"), horizon=5).info.horizon == 5

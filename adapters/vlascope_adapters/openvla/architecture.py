@@ -10,7 +10,10 @@ from transformers import LlamaConfig
 
 from vlascope.errors import IncompatibleError
 
-__all__ = ["Architecture"]
+__all__ = ["HORIZON", "Architecture"]
+
+HORIZON = "num_actions_chunk"
+"""Our own addition to an OFT's `config.json`: actions in a chunk, which upstream keeps in code."""
 
 _TIMM_IDS = ("vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_224")
 

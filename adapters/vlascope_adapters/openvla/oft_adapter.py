@@ -15,11 +15,11 @@ from vlascope.errors import CorruptFile, IncompatibleError
 from vlascope.hooks import HookPoint, Pathway, TokenSpans
 from vlascope.taps import Tap
 from vlascope.types import ActionChunk, Observation
-from vlascope_adapters.checkpoints import load_exactly, read_tensors
+from vlascope_adapters.checkpoints import load_exactly, read_json, read_tensors
 from vlascope_adapters.offline import ROBOT
 from vlascope_adapters.openvla import points
 from vlascope_adapters.openvla.adapter import OpenVLAAdapter, looking_at
-from vlascope_adapters.openvla.architecture import Architecture
+from vlascope_adapters.openvla.architecture import HORIZON, Architecture
 from vlascope_adapters.openvla.checkpoint import (
     has_component,
     merged_lora,
@@ -95,7 +95,8 @@ class OpenVLAOFTAdapter(OpenVLAAdapter):
             unnorm_key: the dataset whose statistics scale state and actions.
             center_crop: whether pictures are cropped to the middle, as for OpenVLA.
             cameras: what it looks at, in the order of its training; by default all of the robot's.
-            horizon: actions in a chunk; by default the published code's number for the robot
+            horizon: actions in a chunk; by default what `config.json` says (`num_actions_chunk`,
+                as vlascope writes it), or else the published code's number for the robot
                 (LIBERO 8, ALOHA 25).
 
         Raises:
@@ -107,7 +108,8 @@ class OpenVLAOFTAdapter(OpenVLAAdapter):
             checkpoint, robot, tokenizer, revision, unnorm_key, center_crop, cameras
         )
         tensors = _tensors(folder, checkpoint)
-        sizes = _sizes(tensors, _horizon(horizon, chosen, checkpoint), checkpoint)
+        said = horizon or read_json(folder, "config.json").get(HORIZON)
+        sizes = _sizes(tensors, _horizon(said, chosen, checkpoint), checkpoint)
         network = OpenVLAOFT.without_weights(release.architecture, device, dtype, sizes=sizes)
         load_exactly(network, tensors, checkpoint)
         return cls(network, release, chosen, checkpoint, horizon=sizes.horizon)

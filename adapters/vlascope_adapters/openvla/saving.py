@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vlascope_adapters.checkpoints import WEIGHTS
+from vlascope_adapters.openvla.architecture import HORIZON
 
 if TYPE_CHECKING:
     from vlascope_adapters.openvla.adapter import OpenVLAAdapter
@@ -44,6 +45,8 @@ def save_checkpoint(
             torch.save(own, folder / f"{part}--{steps}_checkpoint.pt")
     statistics = {release.dataset: release.statistics}
     config = release.architecture.to_config()
+    if policy.info.horizon > 1:
+        config[HORIZON] = policy.info.horizon
     if release.pictures.crop:
         _write_json(folder / "dataset_statistics.json", statistics)
     else:
