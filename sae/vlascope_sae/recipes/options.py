@@ -89,7 +89,7 @@ class SAEOptions(BaseModel):
     k: Annotated[int, Field(ge=1)] | None = None
     l0: Annotated[float, Field(gt=0, le=1)] | None = None
     per: Annotated[tuple[Per, ...], Field(min_length=1)] = ("token", "pooled")
-    steps: Annotated[int, Field(ge=1)] = 1500
+    steps: Annotated[int, Field(ge=1)] = 1000
     batch_size: Annotated[int, Field(ge=2)] = 256
     lr: Annotated[float, Field(gt=0)] | None = None
     normalise: Literal["none", "zscore", "unit_norm", "layer_norm"] = "layer_norm"

@@ -12,7 +12,7 @@ from vlascope_sae.recipes.tables import learned_from
 
 if TYPE_CHECKING:
     from vlascope.study.recipe import Reading
-    from vlascope_sae.recipes.results import Found
+    from vlascope_sae.recipes.results import Found, Outcome
     from vlascope_sae.recipes.saes import SAEs
 
 __all__ = ["saes_quantities"]
@@ -40,10 +40,9 @@ def saes_quantities(recipe: SAEs, reading: Reading) -> tuple[Quantity, ...]:
         found += _offline(one, where)
     hooked = hooked_arms(recipe, reading)
     for splice in hooked:
-        trained = outcome.of(splice.pathway, splice.per)
-        at = where | {"at": trained.at if trained else None}
-        found += _hooked(splice, at)
-    found += _between(reading, hooked, where)
+        found += _hooked(splice, where | _layer(outcome, splice.pathway))
+    for pathway in dict.fromkeys(h.pathway for h in hooked):
+        found += _between(reading, hooked, pathway, where | _layer(outcome, pathway))
     return tuple(found)
 
 
@@ -119,14 +118,20 @@ def _hooked(hooked: Hooked, where: dict[str, Any]) -> Iterator[Quantity]:
         yield beside.model_copy(update=place)
 
 
-def _between(reading: Reading, hooked: list[Hooked], where: dict[str, Any]) -> Iterator[Quantity]:
-    for pathway in dict.fromkeys(h.pathway for h in hooked):
-        compared = between_kinds(reading, hooked, pathway)
-        if compared is not None:
-            one = Quantity.of(
-                "saes.hooked_success.token_minus_pooled",
-                "Success, by tokens minus pooled",
-                compared,
-                against="the autoencoder of pooled rows",
-            )
-            yield one.model_copy(update={"pathway": pathway, **where})
+def _between(
+    reading: Reading, hooked: list[Hooked], pathway: str, where: dict[str, Any]
+) -> Iterator[Quantity]:
+    compared = between_kinds(reading, hooked, pathway)
+    if compared is not None:
+        one = Quantity.of(
+            "saes.hooked_success.token_minus_pooled",
+            "Success, by tokens minus pooled",
+            compared,
+            against="the autoencoder of pooled rows",
+        )
+        yield one.model_copy(update={"pathway": pathway, **where})
+
+
+def _layer(outcome: Outcome, pathway: str) -> dict[str, Any]:
+    """The relative depth of a pathway's autoencoders."""
+    return {"at": next((f.at for f in outcome.found if f.pathway == pathway), None)}
