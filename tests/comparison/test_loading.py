@@ -99,3 +99,9 @@ def test_an_entrys_study_is_what_the_defaults_say_with_its_own_changes():
     assert (study.name, study.title) == ("toys-lone", "Toy policies side by side: A single task")
     assert (study.tasks, study.seeds, study.max_steps) == (("unique/red",), (0, 1), 8)
     assert list(study.policies) == ["lone"]
+
+
+def test_the_file_in_the_docs_is_sound(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "compare.md").read_text()
+    (tmp_path / "docs.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert list(load_comparison(tmp_path / "docs.yaml").entries) == ["first", "second", "elsewhere"]
