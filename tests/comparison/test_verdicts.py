@@ -69,6 +69,8 @@ def test_an_interval_that_ends_on_the_bound_or_is_unknown_cannot_tell():
     assert judge(Estimate(value=0.2, low=0.0, high=0.4, n=9, method="m"), (0.0, None)) == (
         "cannot tell"
     )
+    alike = Estimate(value=0.5, low=0.5, high=0.5, n=9, method="m")
+    assert judge(alike, (0.0, None)) == "cannot tell"
     alone = Estimate(value=1.0, low=None, high=None, n=1, method="one value")
     assert word(alone, above=0.0) == "cannot tell"
 

@@ -60,8 +60,11 @@ class Judged(BaseModel):
 
 
 def judge(value: Estimate, bounds: tuple[float | None, float | None]) -> Word:
-    """`agrees` where the interval lies strictly within the bounds, `disagrees` where outside."""
-    if value.value is None or value.low is None or value.high is None:
+    """`agrees` where the interval lies strictly within the bounds, `disagrees` where outside.
+
+    An interval of no width is none: episodes that happened to be alike say nothing of others.
+    """
+    if value.value is None or value.low is None or value.high is None or value.low >= value.high:
         return "cannot tell"
     low, high = bounds
     if (low is None or value.low > low) and (high is None or value.high < high):

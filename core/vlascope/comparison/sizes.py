@@ -60,7 +60,7 @@ def needed(
         small: whether t of n - 1 degrees of freedom is meant, as of few architectures.
     """
     if se is None or n < 2:
-        told = "not known: there is no interval to take the spread from"
+        told = "not known: without an interval of any width nothing is known of the spread"
         return Needed(n=None, unit=unit, never=False, told=told)
     spread = se * math.sqrt(n)
     gaps = [abs(value - b) / spread for b in _edges(value, bounds)]
