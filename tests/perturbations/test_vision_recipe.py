@@ -68,6 +68,19 @@ def rows(chapter, title: str) -> dict[str, tuple]:
     return {str(row[0]).strip("`"): row for row in table.rows}
 
 
+def test_numbers_for_comparison_are_the_tables(chapter, played, read_quantities):
+    found = {place[0]: q for place, q in read_quantities(played, "vision").items()}
+    table = rows(chapter, "Perturbations")
+    for label in ("greyscale_100", "darker"):
+        shown = table[f"vision_{label}"]
+        assert found[f"vision.success.{label}"].value == shown[1].estimate
+        assert found[f"vision.effect.{label}"].value == shown[2].estimate
+    assert found["vision.effect.greyscale_100"].label == "greyscale at 1.00"
+    assert found["vision.displacement.darker.against.control"].unit == "m"
+    matter = found["vision.cells_that_matter"].value
+    assert (matter.value, matter.n) == (1 / 16, 16)
+
+
 def test_only_covering_the_goals_cell_takes_success_away(chapter):
     cells = rows(chapter, "Cells of the occlusion grid")
     for row in range(4):

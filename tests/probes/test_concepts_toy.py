@@ -161,6 +161,17 @@ def test_the_report_tells_what_the_edit_did_beside_its_controls(study):
     assert any("can be read off somewhere" in s for s in section.sentences)
 
 
+def test_numbers_for_comparison_count_what_was_found_and_what_it_did(study, read_quantities):
+    found = {place[:2]: q for place, q in read_quantities(study, "con").items()}
+    assert found["concepts.judged", "vlm"].value.value == 1
+    assert found["concepts.found", "vlm"].value.value == 1
+    assert found["concepts.in_other_tasks", "vlm"].value.low is None
+    rates = [found[f"concepts.ablation.{w}", ""].value for w in ("zero_effect", "destroyed")]
+    assert [r.n for r in rates] == [1, 1]
+    assert sum(r.value for r in rates) <= 1
+    assert ("concepts.steer_0_7.destroyed", "") in found
+
+
 def test_one_kept_file_holds_the_tested_directions(run):
     kept = load_directions(run / "analyses" / "con_search" / "directions.safetensors")
     assert list(kept) == ["asks_for_red@vlm.1.resid_post/soft_prompt"]

@@ -74,6 +74,23 @@ def test_the_projection_test_says_that_nothing_is_left(section):
     assert random > 0.8
 
 
+def test_numbers_for_comparison_stand_at_relative_depths(run, read_quantities):
+    found = read_quantities(run, "probes")
+    task = found["probes.accuracy.task", "vlm", "", "resid_post", 1 / 3]
+    assert task.value.value > 0.99
+    kept = found["probes.selectivity.task", "vlm", "", "resid_post", 1 / 3]
+    assert kept.value.value > 0.3
+    assert kept.against.startswith("control tasks")
+    assert found["probes.best_accuracy.task", "vlm", "", "resid_post", None].value == task.value
+    first = found["probes.first_accuracy.task", "vlm", "", "resid_post", None]
+    assert first.value == found["probes.accuracy.task", "vlm", "", "resid_post", 0.0].value
+    hand = found["probes.r2.hand", "vlm", "", "resid_post", 0.0]
+    assert hand.value.method.endswith("mean of 2")
+    assert hand.value.low <= hand.value.value <= hand.value.high
+    without = found["probes.without.task.against.random_subspace", "", "", "", None]
+    assert without.value.high < 0
+
+
 def test_a_target_that_nobody_probes_cannot_be_removed(tmp_path):
     (tmp_path / "s.yaml").write_text(STUDY.replace("remove: [task]", "remove: [task, tusk]"))
     outcome = run_study(load_study(tmp_path / "s.yaml"), tmp_path / "run", progress=False)

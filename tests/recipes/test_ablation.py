@@ -44,13 +44,18 @@ recipes:
 
 
 @pytest.fixture(scope="module")
-def section(tmp_path_factory):
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablation")
     (folder / "study.yaml").write_text(STUDY)
     study = load_study(folder / "study.yaml")
     outcome = run_study(study, folder / "run", progress=False)
     assert outcome.ok, outcome.complaints
-    (found,) = [s for s in collect(folder / "run").sections if s.name == "cut"]
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def section(run):
+    (found,) = [s for s in collect(run).sections if s.name == "cut"]
     return found
 
 
@@ -72,6 +77,20 @@ def test_what_decides_is_destroyed(rows, at, method):
 
 def test_another_episodes_words_mislead(rows):
     assert rows["vlm.0.mlp_out", "resample", "all"][4].estimate.value < -0.3
+
+
+def test_numbers_for_comparison_stand_at_relative_depths(run, read_quantities):
+    found = read_quantities(run, "cut")
+    last = found["ablation.effect.zero", "expert", "", "mlp_out", 1.0]
+    assert last.value.value < -0.5
+    assert 0 < last.norm_ratio < 1.001
+    assert found["ablation.effect.zero", "vlm", "", "mlp_out", 0.0].value.value < -0.5
+    dead = found["ablation.effect.zero", "vlm", "", "mlp_out", 1.0]
+    assert dead.value is None
+    assert dead.why_not.startswith("dead site")
+    assert found["ablation.effect_during.first_half.zero", "expert", "", "mlp_out", 1.0].value.n
+    destroyed = found["ablation.destroyed.zero", "vlm", "", "", None].value
+    assert (destroyed.value, destroyed.n) == (1.0, 2)  # the dead layer does not count
 
 
 def test_the_dead_layer_changes_nothing_and_is_never_ranked(rows, tables, section):

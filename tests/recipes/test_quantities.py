@@ -7,15 +7,11 @@ import math
 import pytest
 import yaml
 
+from vlascope.recipes.injection_between import between
+from vlascope.recipes.injection_places import Spot
 from vlascope.statistics import Pair, log_ratio
-from vlascope.study.analysing import read_results
-from vlascope.study.design import design
 from vlascope.study.execution import run_study
-from vlascope.study.expansion import recipe_of
 from vlascope.study.loading import load_study
-from vlascope.study.measuring import Measuring
-from vlascope.study.recipe import Reading
-from vlascope.study.run_directory import read_run
 
 STUDY = {
     "name": "toy-quantities",
@@ -29,24 +25,13 @@ STUDY = {
 }
 
 
-def quantities_of(folder, recipe, **changes):
-    """Play a recipe and read its quantities."""
+def played(folder, recipe, **changes):
+    """Play a recipe, named `q`."""
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump({**STUDY, **changes, "recipes": {"q": recipe}}))
     outcome = run_study(load_study(path), folder / "run", progress=False)
     assert outcome.ok, outcome.complaints
-    manifest, episodes, _ = read_run(folder / "run")
-    laid_out = design(manifest.study)
-    results = read_results(folder / "run" / "toy", manifest.study)
-    reading = Reading("q", "toy", Measuring(laid_out, episodes), results)
-    return recipe_of(manifest.study, "q").quantities(reading)
-
-
-def by_place(quantities):
-    """Each quantity by key and place; no two may share both."""
-    found = {(q.key, q.pathway, q.depth, q.site, q.at): q for q in quantities}
-    assert len(found) == len(quantities)
-    return {k[:3]: q for k, q in found.items() if k[4] is None}
+    return folder / "run"
 
 
 def says(quantity):
@@ -56,10 +41,10 @@ def says(quantity):
 
 
 @pytest.fixture(scope="module")
-def language(tmp_path_factory):
+def language(tmp_path_factory, read_quantities):
     recipe = {"kind": "language", "variants": ["null", "paraphrase", "source_prompt"]}
-    found = quantities_of(tmp_path_factory.mktemp("language"), recipe)
-    return {q.key: q for q in found}
+    run = played(tmp_path_factory.mktemp("language"), recipe)
+    return {q.key: q for q in read_quantities(run, "q").values()}
 
 
 def test_without_words_only_shared_scenes_suffer(language):
@@ -79,17 +64,17 @@ def test_a_paraphrase_changes_nothing_and_another_prompt_is_followed(language):
     assert language["language.source_goal.effect"].against == "own prompt"
 
 
-def test_a_structure_that_no_task_has_says_so(tmp_path):
+def test_a_structure_that_no_task_has_says_so(tmp_path, read_quantities):
     recipe = {"kind": "language", "variants": ["null"]}
-    found = quantities_of(tmp_path, recipe, tasks=["suite:unique"], seeds=[0])
-    by_key = {q.key: q for q in found}
+    run = played(tmp_path, recipe, tasks=["suite:unique"], seeds=[0])
+    by_key = {q.key: q for q in read_quantities(run, "q").values()}
     assert says(by_key["language.effect.null.shared"]) == "no task of a shared scene"
     assert says(by_key["language.interaction.null"]) == "not played in shared scenes"
     assert "share a scene" in says(by_key["language.source_goal"])
 
 
 @pytest.fixture(scope="module")
-def injection(tmp_path_factory):
+def injection(tmp_path_factory, read_quantities):
     recipe = {
         "kind": "injection",
         "pathways": ["vlm", "expert"],
@@ -98,8 +83,9 @@ def injection(tmp_path_factory):
         "layers": ["vlm.1"],
         "seeds": 2,
     }
-    found = quantities_of(tmp_path_factory.mktemp("injection"), recipe, tasks=["suite:shared"])
-    return by_place(found)
+    run = played(tmp_path_factory.mktemp("injection"), recipe, tasks=["suite:shared"])
+    found = read_quantities(run, "q")
+    return {place[:3]: q for place, q in found.items()}
 
 
 @pytest.mark.slow
@@ -123,6 +109,13 @@ def test_overrides_stand_beside_their_controls(injection):
         assert says(injection[f"{key}.against.cross_prompt", "vlm", ""]) == 0
         assert (f"{key}.against.no_injection", "vlm", "") not in injection
     assert says(injection["injection.cross_task.override_ambiguous", "vlm", ""]) == 0
+
+
+def test_a_pair_of_pathways_that_is_not_there_says_so():
+    held = {Spot("trunk", "", "resid_post"): "arm"}
+    ratio, difference = between(None, "cross_task", held, ["trunk"])
+    assert ratio.key == "injection.cross_task.displacement_log_ratio.expert_to_vlm"
+    assert says(ratio) == says(difference) == "no such pathway was injected into: expert, vlm"
 
 
 @pytest.mark.slow
