@@ -12,7 +12,7 @@ from vlascope.study.measuring import Measuring
 from vlascope.study.played import Played
 from vlascope.types import Image
 
-__all__ = ["StripPanel", "StripRow", "as_data_uri", "strip_panels"]
+__all__ = ["StripPanel", "StripRow", "as_data_uri", "strip_panels", "strip_row"]
 
 WIDTH = 144
 """Pixels of a picture in the page."""
@@ -53,13 +53,14 @@ def strip_panels(measuring: Measuring) -> tuple[StripPanel, ...]:
             task, _, seed = pair.rpartition("/")
             cell = (task, int(seed))
             played = [measuring.episodes.ok(policy, arm, cell) for arm in arms]
-            rows = [_row(e) for e in played if e is not None]
+            rows = [strip_row(e) for e in played if e is not None]
             kept = tuple(row for row in rows if row is not None)
             panels.append(StripPanel(policy=policy, task=task, seed=int(seed), rows=kept))
     return tuple(p for p in panels if p.rows)
 
 
-def _row(episode: Played) -> StripRow | None:
+def strip_row(episode: Played) -> StripRow | None:
+    """An episode's pictures; None where it was not filmed."""
     strip = episode.strip
     if strip is None:
         return None

@@ -31,6 +31,7 @@ class _Drawn(_Frozen):
     Attributes:
         name: of the files it is written to; unique in the report.
         unit: of the numbers; `signed` where they are differences.
+        folded: shown closed, where no claim speaks of it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class _Drawn(_Frozen):
     caption: str
     unit: str = "share"
     signed: bool = False
+    folded: bool = False
 
 
 class Strand(_Frozen):
@@ -65,13 +67,20 @@ class Profile(_Drawn):
     strands: tuple[Strand, ...]
 
 
+class Beside(_Frozen):
+    """A control's own value."""
+
+    label: str
+    value: Estimate
+
+
 class ForestRow(_Frozen):
     """A number with its interval on a line of its own.
 
     Attributes:
         entry: whose colour and symbol; empty for a pooled number, drawn as a diamond.
         group: the heading above it.
-        control: the same measure where nothing was done, drawn as a band; None without.
+        controls: the same measure under controls, drawn in grey.
         spread: the interval in which another architecture is expected; None without.
     """
 
@@ -79,7 +88,7 @@ class ForestRow(_Frozen):
     value: Estimate
     entry: str = ""
     group: str = ""
-    control: Estimate | None = None
+    controls: tuple[Beside, ...] = ()
     spread: tuple[float, float] | None = None
 
 
@@ -89,7 +98,11 @@ class Forest(_Drawn):
     type: Literal["forest"] = "forest"
     axis: str
     rows: tuple[ForestRow, ...]
-    control: str = ""
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls that any row has, in the order they are met."""
+        return tuple(dict.fromkeys(c.label for row in self.rows for c in row.controls))
 
 
 class Dot(_Frozen):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 from vlascope.comparison.report.drawings import Forest, ForestRow
 
-__all__ = ["Line", "placed"]
+__all__ = ["Line", "below", "placed"]
+
+WIDEST = 42
+"""Letters of a heading's line, so that a narrow screen shows them all."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row at a height, or a heading where `row` is None."""
+    """A row at a height, or a heading where `row` is None; long headings have line breaks."""
 
     y: float
     heading: str
@@ -25,9 +29,15 @@ def placed(drawing: Forest) -> tuple[Line, ...]:
     for row in drawing.rows:
         if row.group != heading:
             heading = row.group
-            y -= 0.35 if found else 0.0
-            found.append(Line(y, heading))
-            y -= 1.0
+            told = wrap(heading, WIDEST)
+            y -= (0.35 if found else 0.0) + 0.3 * (len(told) - 1)
+            found.append(Line(y, "\n".join(told)))
+            y -= 1.0 + 0.3 * (len(told) - 1)
         found.append(Line(y, heading, row))
         y -= 1.0
     return tuple(found)
+
+
+def below(index: int, drawing: Forest) -> float:
+    """How far under its row a control stands; all of them within half a row."""
+    return 0.56 * (index + 1) / (len(drawing.controls) + 1)

@@ -8,7 +8,7 @@ from typing import Protocol
 from vlascope.report.wording import interval
 from vlascope.statistics import Estimate
 
-__all__ = ["of_unit", "printed", "span", "whiskers"]
+__all__ = ["dodged", "of_unit", "printed", "span", "whiskers"]
 
 
 class _Measured(Protocol):
@@ -35,17 +35,21 @@ def whiskers(values: Sequence[Estimate], unit: str) -> tuple[list[float], list[f
     below, above = [], []
     for found in values:
         value = of_unit(found.value, unit)
-        below.append(value - of_unit(found.low, unit) if found.low is not None else 0.0)
-        above.append(of_unit(found.high, unit) - value if found.high is not None else 0.0)
+        low, high = (
+            value if end is None else of_unit(end, unit) for end in (found.low, found.high)
+        )
+        below.append(max(value - low, 0.0))
+        above.append(max(high - value, 0.0))
     return below, above
 
 
-def span(
-    values: Sequence[Estimate], unit: str, *, signed: bool, bare: bool = False
-) -> list[float]:
+def span(values: Sequence[Estimate], unit: str, *, signed: bool, bare: bool = False) -> list[float]:
     """From the lowest to the highest end of all intervals, zero included and some room.
 
     Args:
+        values: what the axis is to show.
+        unit: theirs.
+        signed: whether they are differences; a colour scale is then even about zero.
         bare: the values alone, for a colour scale.
     """
     ends = [0.0]
@@ -61,3 +65,9 @@ def span(
         return [-most, most]
     room = 0.0 if bare else 0.06 * ((high - low) or 1.0)
     return [low - room, (high + room) or 1.0]
+
+
+def dodged(at: Sequence[float], entry: str, entries: Sequence[str]) -> list[float]:
+    """Depths moved a little aside by entry, so that intervals do not hide one another."""
+    aside = entries.index(entry) - (len(entries) - 1) / 2
+    return [depth + 0.008 * aside for depth in at]

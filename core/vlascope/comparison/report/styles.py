@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["OKABE_ITO", "Look", "looks"]
+__all__ = ["CONTROL_SYMBOLS", "OKABE_ITO", "Look", "looks"]
 
 OKABE_ITO: Final = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F",
@@ -18,6 +18,11 @@ _SYMBOLS: Final = (
     ("triangle-down", "v"), ("pentagon", "p"), ("hexagon", "h"), ("star", "*"),
     ("triangle-left", "<"), ("triangle-right", ">"), ("cross", "P"), ("x", "X"),
 )  # fmt: skip
+CONTROL_SYMBOLS: Final = (
+    ("circle-open", "o"), ("square-open", "s"), ("diamond-open", "D"), ("triangle-up-open", "^"),
+    ("x-thin-open", "x"), ("cross-thin-open", "+"),
+)  # fmt: skip
+"""Of controls, in plotly's and matplotlib's words."""
 _DASHES: Final = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."))
 
 

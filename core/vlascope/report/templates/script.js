@@ -20,6 +20,8 @@
     }
     return value;
   };
+  const hidden = new Set();
+  const drawn = new Set();
   const draw = (holder) => {
     const figure = JSON.parse(holder.dataset.figure);
     const c = colours();
@@ -33,7 +35,10 @@
       if (layout[name].title) layout[name].title = { ...layout[name].title, font: { size: 12, color: c.soft } };
     }
     layout.legend = { font: { size: 11, color: c.soft }, bgcolor: "rgba(0,0,0,0)", ...layout.legend };
-    Plotly.react(holder, themed(figure.data, c), layout,
+    const data = themed(figure.data, c).map((trace) =>
+      hidden.has(trace.legendgroup) ? { ...trace, visible: false } : trace);
+    drawn.add(holder);
+    Plotly.react(holder, data, layout,
       { displayModeBar: false, responsive: true, showSendToCloud: false });
   };
   const holders = [...document.querySelectorAll(".figure")];
@@ -41,9 +46,25 @@
     holder.dataset.figure = holder.querySelector("script").textContent;
     holder.textContent = "";
   }
-  const all = () => holders.filter((h) => h.offsetParent !== null).forEach(draw);
+  const seen = () => holders.filter((h) => h.offsetParent !== null);
+  const all = () => { drawn.clear(); seen().forEach(draw); };
   all();
-  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", all);
+  for (const details of document.querySelectorAll("details")) {
+    details.addEventListener("toggle", () => seen().filter((h) => !drawn.has(h)).forEach(draw));
+  }
+  for (const button of document.querySelectorAll("[data-toggle]")) {
+    button.addEventListener("click", () => {
+      const name = button.dataset.toggle;
+      const shown = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(shown));
+      if (shown) hidden.delete(name); else hidden.add(name);
+      for (const panel of document.querySelectorAll("[data-entry]")) {
+        if (panel.dataset.entry === name) panel.hidden = !shown;
+      }
+      all();
+    });
+  }
+  addEventListener("beforeprint", () => seen().forEach((h) => Plotly.Plots.resize(h)));
   document.getElementById("theme").addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
     all();
