@@ -77,4 +77,4 @@ def patch_filters(
     filters = torch.zeros(width, patches.shape[1])
     filters[:kept] = (axes[:kept] / spread.sqrt()[:, None]).float()
     filters *= math.sqrt(width / float(spread.sum()))
-    return filters.unflatten(1, (3, size, size)), -filters @ centre
+    return filters.reshape(width, 3, size, size), -filters @ centre
