@@ -37,7 +37,7 @@ def load_comparison(path: str | Path) -> ComparisonFile:
         file = ComparisonFile.model_validate(located.data)
     except ValidationError as error:
         raise refusal(located, [problem_of(dict(e)) for e in error.errors()]) from None
-    found = [*_battery(file), *_entries(file)]
+    found = [*_battery(file), *_entries(file), *_contrasts(file)]
     if found:
         raise refusal(located, found)
     return file
@@ -108,6 +108,13 @@ def _question(
             if e["type"] != "missing":  # what a policy's own pathways fill in
                 found = problem_of(dict(e))
                 yield Problem((*at, *found.at), found.message)
+
+
+def _contrasts(file: ComparisonFile) -> Iterator[Problem]:
+    for name, pair in file.contrasts.items():
+        for i, entry in enumerate(pair):
+            if entry not in file.entries:
+                yield from known_name(("contrasts", name, i), entry, file.entries, "entry")
 
 
 def _entries(file: ComparisonFile) -> Iterator[Problem]:

@@ -91,6 +91,8 @@ class ComparisonFile(Strict):
         defaults: what entries play unless they say otherwise.
         battery: questions by name, in the report's order, free of any architecture's names.
         entries: by a name of your own, in the report's order.
+        contrasts: pairs of entries by name, whose difference (first minus second) a claim is about:
+            `many_minus_few: [trained_on_many, trained_on_few]`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -99,6 +101,7 @@ class ComparisonFile(Strict):
     defaults: Defaults = Defaults()
     battery: Annotated[Battery, Field(min_length=1)]
     entries: Annotated[dict[Name, Entry], Field(min_length=1)]
+    contrasts: dict[Name, tuple[str, str]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _something_to_play(self) -> ComparisonFile:
