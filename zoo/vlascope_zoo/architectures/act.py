@@ -12,9 +12,12 @@ from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
 from vlascope_adapters.lerobot.act import narrow_backbones
+from vlascope_adapters.lerobot.checkpoint import Processors
+from vlascope_adapters.lerobot.policy import STATE
 from vlascope_adapters.offline import seeded
 from vlascope_zoo.architecture import Architecture, Batch, Statistics
-from vlascope_zoo.features import dataset_statistics, features, lerobot_batch
+from vlascope_zoo.architectures import saving
+from vlascope_zoo.features import VIEW, dataset_statistics, features, lerobot_batch
 from vlascope_zoo.recipe import Recipe
 
 __all__ = ["ACT"]
@@ -33,22 +36,21 @@ class ACT(Architecture):
             n_action_steps=recipe.executed,
             **recipe.sizes,
         )
-        self._pipelines = make_act_pre_post_processors(config, dataset_statistics(statistics))
+        pipelines = make_act_pre_post_processors(config, dataset_statistics(statistics))
+        self._processors = Processors(*pipelines)
         with seeded(recipe.seed), narrow_backbones():
             policy = ACTPolicy(config)
-        _calibrate(policy, self._pipelines[0], statistics)
+        _calibrate(policy, self._processors.before, statistics)
         return policy
 
     def loss(self, policy: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Absolute error, and the divergence of the latent; upstream masks the padding."""
-        loss, _ = policy(self._pipelines[0](lerobot_batch(batch)))
+        loss, _ = policy(self._processors.before(lerobot_batch(batch)))
         return loss
 
     def save(self, policy: Any, folder: Path) -> None:
-        """Config, weights and both pipelines."""
-        policy.save_pretrained(folder)
-        for pipeline in self._pipelines:
-            pipeline.save_pretrained(folder)
+        """Config, half-precision weights and both pipelines."""
+        saving.write(policy, self._processors, folder)
 
 
 @torch.no_grad()
@@ -60,10 +62,8 @@ def _calibrate(policy: Any, before: Any, statistics: Statistics) -> None:
     """
     picture = statistics.pixels.permute(0, 3, 1, 2).float() / 255
     rows = len(picture)
-    batch = before(
-        {"observation.images.corner2": picture, "observation.state": torch.zeros(rows, 4)}
-    )
-    seen = batch["observation.images.corner2"]
+    batch = before({VIEW: picture, STATE: torch.zeros(rows, 4)})
+    seen = batch[VIEW]
     backbone = policy.model.backbone
 
     def measure(norm: Any, given: tuple[Tensor]) -> None:
