@@ -70,7 +70,7 @@ def injection_quantities(recipe: Injection, reading: Reading) -> tuple[Quantity,
 def _of_arm(reading: Reading, verdict: Verdict, spot: Spot) -> Iterator[Quantity]:
     measuring, policy, arm = reading.measuring, reading.policy, verdict.arm
     controls = {r: c for r, c in measuring.design.controls(arm).items() if r in DRIVEN}
-    place = _place(spot) | {"norm_ratio": norm_ratio(reading, arm)}
+    place: dict[str, Any] = {**_place(spot), "norm_ratio": norm_ratio(reading, arm)}
     prefix = ".".join(("injection", verdict.condition, *filter(None, [spot.part])))
     for metric in MEASURED.get(verdict.condition, CROSSED):
         values = measuring.values(policy, arm, metric)
