@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,14 @@ import torch
 pytest.importorskip("lerobot")
 pytest.importorskip("vlascope_zoo")
 
-from vlascope.errors import CorruptFile, UnknownName
+from vlascope.errors import CorruptFile, FileMissing, UnknownName
 from vlascope.loading import load
 from vlascope_adapters.tinyvla.demonstrations import Demonstrations
+from vlascope_zoo.bundling import bundle
 from vlascope_zoo.lessons import Batches, statistics_of
 from vlascope_zoo.making import train_policy
 from vlascope_zoo.recipe import Recipe, lessons, load_recipe, recipe_names
-from vlascope_zoo.trained import checkpoint_in
+from vlascope_zoo.trained import checkpoint_folder, checkpoint_in
 from vlascope_zoo.training import Trainer, learning_rate
 
 LENGTHS = (7, 5, 9)
@@ -139,6 +142,21 @@ def test_what_training_wrote_loads_with_its_robot(demos, tmp_path):
     assert (camera.height, camera.width, camera.render) == (96, 96, "fast")
 
 
+def test_what_is_bundled_is_all_but_what_training_goes_on_from(tmp_path):
+    run, evaluation = tmp_path / "run", tmp_path / "evaluation"
+    (run / "vlm").mkdir(parents=True)
+    evaluation.mkdir()
+    shutil.copy(checkpoint_folder("act") / "zoo.json", run)
+    for file in ("training.pt", "model.safetensors", "vlm/config.json"):
+        (run / file).touch()
+    with pytest.raises(FileMissing, match="vlascope zoo evaluate"):
+        bundle(run, evaluation)
+    (evaluation / "success.json").touch()
+    place = bundle(run, evaluation, into=tmp_path / "bundled")
+    found = sorted(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file())
+    assert found == ["model.safetensors", "success.json", "vlm/config.json", "zoo.json"]
+
+
 def test_the_rate_warms_up_and_falls_to_three_percent():
     schedule = short("act").schedule
     rates = [learning_rate(schedule, step) for step in range(7)]
@@ -160,6 +178,20 @@ def test_every_recipe_reads_and_names_an_architecture(name):
     from vlascope_zoo.architecture import Architecture, architecture_of
 
     assert isinstance(architecture_of(load_recipe(name)), Architecture)
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "differs"),
+    [
+        ("act-seed1", "act", {"seed": 1}),
+        ("smolvla-seed1", "smolvla", {"seed": 1}),
+        ("smolvla-few", "smolvla", {"demos": 5}),
+    ],
+)
+def test_a_second_seed_and_few_demonstrations_change_nothing_else(name, like, differs):
+    one, other = load_recipe(name).model_dump(), load_recipe(like).model_dump()
+    found = {key: value for key, value in one.items() if value != other[key]}
+    assert {key: value for key, value in found.items() if key != "summary"} == differs
 
 
 def test_an_unknown_recipe_lists_near_matches():

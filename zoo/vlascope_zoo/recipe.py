@@ -135,13 +135,23 @@ def recipe_names() -> tuple[str, ...]:
 def load_recipe(name: str) -> Recipe:
     """A recipe of the zoo by name, or any recipe file by path.
 
+    A file may say `like: NAME` and only what differs from that recipe of the zoo.
+
     Raises:
         UnknownName: no recipe goes by that name.
         pydantic.ValidationError: a field is missing, unknown or out of range.
     """
+    return Recipe.model_validate(_content(name))
+
+
+def _content(name: str) -> dict[str, Any]:
     if name.endswith((".yaml", ".yml")):
-        return Recipe.model_validate(yaml.safe_load(Path(name).read_text()))
-    if name not in recipe_names():
+        text = Path(name).read_text()
+    elif name in recipe_names():
+        text = (files("vlascope_zoo") / "recipes" / f"{name}.yaml").read_text()
+    else:
         raise unknown_name("recipe of the zoo", name, recipe_names())
-    text = (files("vlascope_zoo") / "recipes" / f"{name}.yaml").read_text()
-    return Recipe.model_validate(yaml.safe_load(text))
+    content = yaml.safe_load(text)
+    if "like" in content:
+        return {**_content(content.pop("like")), **content}
+    return content
