@@ -80,8 +80,7 @@ def content_of(result: ComparisonResult) -> ComparisonContent:
     """The same of a comparison that was read."""
     members = members_of(result)
     claimed = frozenset(key for claim in load_claims() for key in claim.keys)
-    contrasts = getattr(result.file, "contrasts", {})
-    findings = finding_lines(members, partial(_question, result), contrasts)
+    findings = finding_lines(members, partial(_question, result), result.file.contrasts)
     held = {question: _held(result, question, claimed) for question in result.questions}
     plain = result.file.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     return ComparisonContent(

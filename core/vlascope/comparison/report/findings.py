@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from vlascope.comparison.claims import Claim, Published, load_claims
 from vlascope.comparison.judging import Tested
-from vlascope.comparison.members import Member, Spot
-from vlascope.comparison.pooling import Pooled, pool
+from vlascope.comparison.members import Member
+from vlascope.comparison.pooling import Pooled
 from vlascope.comparison.report.saying import capital
 from vlascope.comparison.verdicts import Verdict, verdicts
 from vlascope.report.wording import amount, bare, interval
@@ -36,7 +36,6 @@ class FindingLine(BaseModel):
         counts: verdicts of single entries.
         overall: pooled verdicts or contrasts, by place.
         by_entry: verdicts of single entries, by place.
-        pooled: what the pooled verdicts rest on.
         why: why nothing speaks to it.
     """
 
@@ -53,7 +52,6 @@ class FindingLine(BaseModel):
     counts: dict[str, int]
     overall: tuple[Verdict, ...]
     by_entry: tuple[Verdict, ...]
-    pooled: tuple[Pooled, ...]
     why: str = ""
 
     @property
@@ -76,15 +74,11 @@ def finding_lines(
         contrasts: pairs of entries by name.
     """
     found = verdicts(members, contrasts=contrasts)
-    lines = [
-        _line(c, [v for v in found if v.claim == c.id], members, question(c)) for c in load_claims()
-    ]
+    lines = [_line(c, [v for v in found if v.claim == c.id], question(c)) for c in load_claims()]
     return tuple(sorted(lines, key=lambda line: ORDER.index(line.word)))
 
 
-def _line(
-    claim: Claim, mine: Sequence[Verdict], members: Sequence[Member], question: str
-) -> FindingLine:
+def _line(claim: Claim, mine: Sequence[Verdict], question: str) -> FindingLine:
     overall = tuple(v for v in mine if v.kind != "entry")
     single = tuple(v for v in mine if v.kind == "entry")
     counts = Counter(v.word for v in single)
@@ -105,7 +99,6 @@ def _line(
         counts={str(word): n for word, n in counts.items()},
         overall=overall,
         by_entry=single,
-        pooled=tuple(p for v in overall for p in _pooled(v, members)),
         why=why if word == "not applicable" else "",
     )
 
@@ -130,16 +123,8 @@ def _sentence(verdict: Verdict, tested: Tested) -> str:
     if verdict.kind == "pooled":
         told += " architectures"
     beside = f", against {tested.against}" if tested.against else ""
+    beside = "" if beside and beside.removeprefix(", ") in what else beside
     return f"{who}{what}{f' ({at})' if at else ''}: {told}{beside}; claimed {tested.bound}."
-
-
-def _pooled(verdict: Verdict, members: Sequence[Member]) -> list[Pooled]:
-    """What a pooled verdict's numbers come from."""
-    if verdict.kind != "pooled":
-        return []
-    where = (verdict.pathway, verdict.depth, verdict.site)
-    found = (pool(members, Spot(t.key, *where)) for t in verdict.tested)
-    return [p for p in found if p is not None]
 
 
 def heterogeneity(line: Pooled) -> str:

@@ -9,7 +9,7 @@ from vlascope.comparison.report.drawings import Forest, ForestRow
 
 __all__ = ["Line", "below", "placed"]
 
-WIDEST = 42
+WIDEST = 32
 """Letters of a heading's line, so that a narrow screen shows them all."""
 
 

@@ -19,7 +19,7 @@ from vlascope.report.templating import text_of
 
 __all__ = ["columns", "facts", "page", "tally"]
 
-MOST_ON_PAGE_ONE = 12
+MOST_ON_PAGE_ONE = 9
 """Claims that stand open; the rest follow folded."""
 
 
