@@ -69,8 +69,14 @@ class SmolVLA(Architecture):
         return loss
 
     def save(self, policy: nn.Module, folder: Path) -> None:
-        """Config, half-precision weights and pipelines, beside the backbone's folder `vlm`."""
+        """Config, half-precision weights and pipelines, beside the backbone's folder `vlm`.
+
+        What is kept names that folder as it lies, not where it lay while training.
+        """
         saving.write(policy, self._processors, folder)
+        for name in ("config.json", "policy_preprocessor.json"):
+            file = folder / name
+            file.write_text(file.read_text().replace(str(folder / "vlm"), "vlm"))
 
 
 def _backbone(recipe: Recipe, folder: Path) -> Path:
