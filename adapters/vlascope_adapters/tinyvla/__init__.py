@@ -13,7 +13,7 @@ def register_adapters(register: Register) -> None:
     register(
         "tinyvla",
         "vlascope_adapters.tinyvla.adapter:TinyVLAAdapter",
-        summary="1.6 M parameters: vision, vlm, flow-matching expert; plays MetaWorld, LIBERO, ALOHA",
+        summary="1.6 M parameters: vision, vlm, flow expert; plays MetaWorld, LIBERO, ALOHA",
     )
 
 

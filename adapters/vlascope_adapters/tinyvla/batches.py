@@ -103,7 +103,7 @@ class Batches:
         actions, self._valid, ahead = self._targets(list(demos.values()))
         self._actions = self.scales.action(actions)
         in_space = self._place_scale(ahead)
-        self._ahead = in_space(ahead.unflatten(-1, (-1, 3))).flatten(1)
+        self._ahead = in_space(ahead.reshape(*ahead.shape[:-1], -1, 3)).flatten(1)
         places = torch.from_numpy(np.concatenate([demos[t].landmarks for t in tasks]))
         self._landmarks = in_space(places).flatten(1)
         self._narrated = self._narration(tokenizer)
