@@ -159,10 +159,9 @@ def info_is_json(subject: AdapterSubject) -> None:
         fail(f"info does not turn into JSON ({error}): use str, numbers, tuples and mappings")
     if not info.checkpoint_hash:
         fail("info.checkpoint_hash is empty: set it to the sha256 of the weights")
-    again, other = subject.cls.tiny(), subject.cls.tiny(1)
-    if again.info.checkpoint_hash != info.checkpoint_hash:
+    if subject.make().info.checkpoint_hash != info.checkpoint_hash:
         fail("tiny(0) built twice has two hashes: seed every weight from `seed`, and hash those")
-    if other.info.checkpoint_hash == info.checkpoint_hash:
+    if subject.cls.tiny(1).info.checkpoint_hash == info.checkpoint_hash:
         fail("tiny(0) and tiny(1) have equal hashes: hash the loaded weights, not the name")
 
 

@@ -31,6 +31,10 @@ class AdapterSubject:
         """The policy, made once."""
         return self._make()
 
+    def make(self) -> VLAAdapter:
+        """The same policy, made anew."""
+        return self._make()
+
     @cached_property
     def live_points(self) -> list[HookPoint]:
         """Hook points not declared dead, in forward order within each pathway."""
