@@ -19,6 +19,7 @@ class Training(Protocol):
 
         `on_task` is told a task that is there, and how many demonstrations of how many are.
         """
+        ...
 
     def train(
         self,
@@ -32,6 +33,7 @@ class Training(Protocol):
         Stopped at any moment, it goes on where it was and ends with the same weights. `on_step`
         is told step, steps in all and loss. `recipe` is a file to use instead of its own.
         """
+        ...
 
     def evaluate(
         self,

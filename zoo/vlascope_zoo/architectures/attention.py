@@ -65,7 +65,7 @@ def packed(
     return (weights @ value).transpose(1, 2).flatten(0, 1)[None], None
 
 
-def plainly() -> AbstractContextManager[None]:
+def plainly() -> AbstractContextManager[Any]:
     """Where torch's own `scaled_dot_product_attention` is to be plain products too."""
     return sdpa_kernel(SDPBackend.MATH)
 
