@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from vlascope.errors import StudyFileError
-from vlascope.recipes.ablation_verdicts import verdicts
+from vlascope.recipes.ablation_verdicts import UNTOLD, share, verdicts
 from vlascope.report import collect
 from vlascope.sections import Figure, Table
 from vlascope.statistics import Pair, compare, holm, mcnemar_p
@@ -89,8 +89,9 @@ def test_numbers_for_comparison_stand_at_relative_depths(run, read_quantities):
     assert dead.value is None
     assert dead.why_not.startswith("dead site")
     assert found["ablation.effect_during.first_half.zero", "expert", "", "mlp_out", 1.0].value.n
-    destroyed = found["ablation.destroyed.zero", "vlm", "", "", None].value
-    assert (destroyed.value, destroyed.n) == (1.0, 2)  # the dead layer does not count
+    destroyed = found["ablation.destroyed.zero", "vlm", "", "", None]
+    assert destroyed.value is None  # so few pairs show destruction, and could not show its absence
+    assert destroyed.why_not == UNTOLD
 
 
 def test_the_dead_layer_changes_nothing_and_is_never_ranked(rows, tables, section):
@@ -181,3 +182,16 @@ def test_options_that_do_not_fit_are_refused(tmp_path, change, complaint):
     (tmp_path / "study.yaml").write_text(text.replace(change, new))
     with pytest.raises(StudyFileError, match=message):
         load_study(tmp_path / "study.yaml")
+
+
+def test_rates_of_verdicts_leave_out_what_n_could_not_have_told():
+    def lost(value, detectable):
+        found = compare([Pair("t", 1.0, 1.0)] * 4, binary=True)
+        difference = found.difference.model_copy(update={"value": value})
+        return found.model_copy(update={"difference": difference, "detectable": detectable})
+
+    told = [("zero", lost(0.0, 0.3)), ("destroyed", lost(-0.9, 0.3))]
+    few = [("destroyed", lost(-1.0, None)), ("unresolved", lost(-0.2, 0.3))]
+    found = share("zero", [*told, *few])
+    assert (found.value, found.n, found.missing) == (0.5, 2, 2)
+    assert share("zero", few) is None

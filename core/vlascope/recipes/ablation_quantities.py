@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlascope.recipes.ablation_section import Broken, broken
 from vlascope.recipes.ablation_tables import live_arms
-from vlascope.statistics import holm, rate
+from vlascope.recipes.ablation_verdicts import UNTOLD, Verdict, share
+from vlascope.statistics import holm
 from vlascope.study.depth import THIRDS
 from vlascope.study.quantity import Quantity
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ablation_quantities"]
 
 BASELINE = "the policy as it is"
+WORDS: Mapping[str, Verdict] = {"zero_effect": "zero", "destroyed": "destroyed"}
 
 
 def ablation_quantities(recipe: Ablation, reading: Reading) -> tuple[Quantity, ...]:
@@ -63,12 +65,14 @@ def _of_arm(found: Broken, p: float | None, place: dict[str, Any]) -> Iterator[Q
 
 def _rates(found: list[Broken]) -> Iterator[Quantity]:
     for (pathway, method), mine in live_arms(found).items():
-        for word, verdict in (("zero_effect", "zero"), ("destroyed", "destroyed")):
+        for word, verdict in WORDS.items():
+            value = share(verdict, [(b.verdict, b.against) for b in mine])
             yield Quantity(
                 key=f"ablation.{word}.{method}",
                 label=f"live sites with {word.replace('_', ' ')}, {method} ablation",
-                value=rate([b.verdict == verdict for b in mine]),
+                value=value,
                 pathway=pathway,
+                why_not=UNTOLD if value is None else "",
             )
 
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from vlascope.counterfactuals.sensitivity import told_apart
-from vlascope.statistics import Comparison, holm
+from vlascope.statistics import Comparison, Estimate, holm, rate
 
-__all__ = ["DESTRUCTION", "Verdict", "verdicts"]
+__all__ = ["DESTRUCTION", "UNTOLD", "Verdict", "share", "verdicts"]
 
 Verdict = Literal["zero", "changed", "destroyed", "unresolved"]
 
 DESTRUCTION: Final = -0.5
 """A difference of success below this is destruction (arXiv 2603.19233: < -50 percentage points)."""
+
+
+UNTOLD: Final = "no edit was played often enough to tell a zero effect from destruction"
+
+
+def share(word: Verdict, judged: Iterable[tuple[Verdict, Comparison]]) -> Estimate | None:
+    """How many arms have that verdict, of those that can have any; None where none can.
+
+    An arm of so few pairs that not even destruction would have shown, or one that stays unresolved,
+    speaks for no verdict: it is missing, not an arm without the verdict.
+    """
+    told = [v == word if v != "unresolved" and _telling(c) else None for v, c in judged]
+    return rate(told) if any(t is not None for t in told) else None
+
+
+def _telling(found: Comparison) -> bool:
+    return found.detectable is not None and found.detectable <= -DESTRUCTION
 
 
 def verdicts(comparisons: Sequence[Comparison], alpha: float) -> list[Verdict]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from vlascope.hooks import HookPoint
-from vlascope.recipes.ablation_verdicts import verdicts
-from vlascope.statistics import Comparison, Estimate, rate
+from vlascope.recipes.ablation_quantities import WORDS
+from vlascope.recipes.ablation_verdicts import UNTOLD, share, verdicts
+from vlascope.statistics import Comparison, Estimate
 from vlascope.study.findings import paired
 from vlascope.study.quantity import Quantity
 from vlascope_probes.concepts.validation import Chosen
@@ -72,14 +73,15 @@ def _rates(reading: Reading, part: str, chosen: Sequence[Chosen]) -> Iterator[Qu
         return
     pathways = list(dict.fromkeys(arms[a] for a in judged))
     for pathway in ("", *(pathways if len(pathways) > 1 else ())):
-        mine = [v for arm, v in judged.items() if pathway in ("", arms[arm])]
-        where: dict[str, Any] = {"pathway": pathway}
-        for word, verdict in (("zero_effect", "zero"), ("destroyed", "destroyed")):
+        mine = [(v, compared[arm]) for arm, v in judged.items() if pathway in ("", arms[arm])]
+        for word, verdict in WORDS.items():
+            value = share(verdict, mine)
             yield Quantity(
                 key=f"concepts.{what}.{word}",
                 label=f"concepts edited ({what.replace('_', ' ')}): {word.replace('_', ' ')}",
-                value=rate([v == verdict for v in mine]),
-                **where,
+                value=value,
+                pathway=pathway,
+                why_not=UNTOLD if value is None else "",
             )
 
 
