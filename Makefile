@@ -10,7 +10,7 @@ ARGS ?=
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format docs docs-serve clean
+.PHONY: help setup demo example test test-all check format docs docs-serve clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ demo: ## The main job: look into a trained policy in MetaWorld, and report (10 m
 			--out $(OUT)/features/$$point && \
 		$(RUN) vlascope features top $(OUT)/features/$$point --by p_general -n 5 || exit 1; \
 	done
+
+example: ## The comparison that examples/zoo holds, played and written anew (an hour, 2 cores)
+	$(RUN_ALL) vlascope compare zoo --out runs/zoo --yes
+	rm -rf examples/zoo && mkdir -p examples/zoo
+	cp -r runs/zoo/comparison.html runs/zoo/comparison.md runs/zoo/tables examples/zoo/
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
 	$(RUN_ALL) pytest -m "not slow and not gpu" $(ARGS)
