@@ -38,8 +38,8 @@ def write_comparison(out: str | Path) -> Path:
     _write(folder / "comparison.md", markdown(content))
     for name, text in as_tables(content).items():
         _write(folder / "tables" / f"{name}.tex", text)
-    _figures(folder / "figures", content)
     _write(folder / "comparison.html", page(content))
+    _figures(folder / "figures", content)
     return folder / "comparison.html"
 
 
