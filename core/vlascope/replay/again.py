@@ -10,7 +10,8 @@ import numpy as np
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing, MisalignedActivations
 from vlascope.records import EpisodeRecord
-from vlascope.rollout.arrays import CONFIGURATION, EpisodeArrays
+from vlascope.rollout.arrays import EpisodeArrays
+from vlascope.rollout.timelines import CONFIGURATION
 
 __all__ = ["ASTRAY", "play_again", "show_again"]
 

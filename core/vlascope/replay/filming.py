@@ -15,10 +15,11 @@ from vlascope.errors import CapabilityMissing, FileMissing
 from vlascope.replay.again import play_again, show_again
 from vlascope.replay.finished import FinishedEpisode, find_episodes
 from vlascope.replay.view import View
-from vlascope.rollout.arrays import CONFIGURATION, EpisodeArrays
+from vlascope.rollout.arrays import EpisodeArrays
 from vlascope.rollout.film import encode_mp4, require_video
 from vlascope.rollout.progress import reporter
 from vlascope.rollout.spec import BenchmarkSpec
+from vlascope.rollout.timelines import CONFIGURATION
 from vlascope.store.durable import write_atomically
 from vlascope.types import Image
 

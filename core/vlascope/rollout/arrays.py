@@ -17,12 +17,9 @@ from vlascope.records import EpisodeRecord
 from vlascope.rollout.film import Strip
 from vlascope.store.durable import write_atomically
 
-__all__ = ["CONFIGURATION", "EpisodeArrays", "read_strip", "write_arrays"]
+__all__ = ["EpisodeArrays", "read_strip", "write_arrays"]
 
 Array = npt.NDArray[Any]
-
-CONFIGURATION = "configuration"
-"""Where everything was at each step, float32 (steps + 1, n), for `BenchmarkEnv.show`."""
 
 
 class EpisodeArrays(Mapping[str, Array]):

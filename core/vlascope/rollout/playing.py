@@ -12,10 +12,9 @@ import numpy.typing as npt
 from vlascope.benchmark import BenchmarkEnv
 from vlascope.errors import CapabilityMissing
 from vlascope.perturbations import Perturbing, Sent
-from vlascope.rollout.arrays import CONFIGURATION
 from vlascope.rollout.film import encode_mp4, evenly_spaced
 from vlascope.rollout.messages import Begin, Execute, Finished, Observed, Trace
-from vlascope.rollout.timelines import Timelines
+from vlascope.rollout.timelines import CONFIGURATION, Timelines
 from vlascope.types import FloatArray, Image, Observation, Pose, StepResult
 
 __all__ = ["Playing", "is_hand"]

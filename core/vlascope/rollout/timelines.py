@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from vlascope.types import FloatArray
 
-__all__ = ["NOT_TOLD", "Timelines"]
+__all__ = ["CONFIGURATION", "NOT_TOLD", "Timelines"]
+
+CONFIGURATION: Final = "configuration"
+"""An episode's array of what was drawn at each step, (steps + 1, n), for `BenchmarkEnv.show`."""
 
 NOT_TOLD: Final = 255
 """In a `predicate.<name>` timeline: the benchmark did not say at that step."""
