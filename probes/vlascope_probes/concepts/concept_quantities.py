@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vlascope.hooks import HookPoint
 from vlascope.recipes.ablation_quantities import WORDS
-from vlascope.recipes.ablation_verdicts import UNTOLD, share, verdicts
+from vlascope.recipes.ablation_verdicts import UNTOLD, Verdict, share, verdicts
 from vlascope.statistics import Comparison, Estimate
 from vlascope.study.findings import paired
 from vlascope.study.quantity import Quantity
@@ -65,7 +65,8 @@ def _counts(counted: Mapping[str, Mapping[str, int]], recipe: ConceptRecipe) -> 
 def _rates(reading: Reading, part: str, chosen: Sequence[Chosen]) -> Iterator[Quantity]:
     arms = {f"{reading.name}_{part}_{c.rank}": HookPoint.parse(c.at).pathway for c in chosen}
     compared = {arm: found for arm in arms if (found := _lost(reading, arm)) is not None}
-    judged = dict(zip(compared, verdicts(list(compared.values()), ALPHA), strict=True))
+    told: list[Verdict] = verdicts(list(compared.values()), ALPHA)
+    judged: dict[str, Verdict] = dict(zip(compared, told, strict=True))
     what = "ablation" if part == "ablate" else part
     if not judged:
         yield _none(f"concepts.{what}.zero_effect", "not played")
