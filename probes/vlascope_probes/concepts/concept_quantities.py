@@ -74,7 +74,9 @@ def _rates(reading: Reading, part: str, chosen: Sequence[Chosen]) -> Iterator[Qu
         return
     pathways = list(dict.fromkeys(arms[a] for a in judged))
     for pathway in ("", *(pathways if len(pathways) > 1 else ())):
-        mine = [(v, compared[arm]) for arm, v in judged.items() if pathway in ("", arms[arm])]
+        mine: list[tuple[Verdict, Comparison]] = [
+            (v, compared[arm]) for arm, v in judged.items() if pathway in ("", arms[arm])
+        ]
         for word, verdict in WORDS.items():
             value = share(verdict, mine)
             yield Quantity(
