@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from vlascope.comparison.expansion import bare_study, options
-from vlascope.comparison.loading import find_comparison, load_comparison, shipped_comparisons
+from vlascope.comparison.loading import load_comparison
 from vlascope.errors import StudyFileError
 from vlascope.hooks import Pathway
+from vlascope.study.shipped import COMPARISONS, find_shipped, shipped
 
 TOYS = Path(__file__).parent / "toys.yaml"
 
@@ -65,11 +66,11 @@ def test_a_file_or_a_shipped_name_that_is_not_there_is_said_to_be(tmp_path):
     with pytest.raises(StudyFileError, match="cannot read the file"):
         load_comparison(tmp_path / "nothing.yaml")
     with pytest.raises(StudyFileError, match="no shipped comparison is named 'nothing'"):
-        find_comparison("nothing")
+        find_shipped("nothing", COMPARISONS)
 
 
 def test_every_shipped_comparison_is_sound():
-    for name in shipped_comparisons():
+    for name in shipped(COMPARISONS):
         assert load_comparison(name).battery, name
 
 

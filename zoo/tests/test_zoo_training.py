@@ -14,12 +14,13 @@ pytest.importorskip("vlascope_zoo")
 from vlascope.errors import CorruptFile, FileMissing, UnknownName
 from vlascope.loading import load
 from vlascope_adapters.tinyvla.demonstrations import Demonstrations
+from vlascope_adapters.tinyvla.training import learning_rate
 from vlascope_zoo.bundling import bundle
 from vlascope_zoo.lessons import Batches, statistics_of
 from vlascope_zoo.making import train_policy
 from vlascope_zoo.recipe import Recipe, lessons, load_recipe, recipe_names
 from vlascope_zoo.trained import checkpoint_folder, checkpoint_in
-from vlascope_zoo.training import Trainer, learning_rate
+from vlascope_zoo.training import Trainer
 
 LENGTHS = (7, 5, 9)
 

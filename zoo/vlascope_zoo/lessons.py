@@ -25,6 +25,7 @@ class Batches:
         kept = {task: _rows(found, recipe.demos) for task, found in demos.items()}
         self.pictures = _joined([demos[task].frames[rows] for task, rows in kept.items()])
         self.states = _joined([demos[task].states[rows] for task, rows in kept.items()])
+        self._mean, self._spread = self.states.mean(0), self.states.std(0)
         chunks = [_chunks(demos[task], rows, recipe.horizon) for task, rows in kept.items()]
         self.actions = _joined([actions for actions, _ in chunks])
         self.valid = _joined([valid for _, valid in chunks])
@@ -40,13 +41,12 @@ class Batches:
         task = torch.multinomial(self._weights, schedule.batch, replacement=True, generator=g)
         row = self._starts[task] + (torch.rand(len(task), generator=g) * self._counts[task]).long()
         state = self.states[row]
-        spread = self.states.std(0)
-        state = state + schedule.state_noise * spread * torch.randn(state.shape, generator=g)
+        state = state + schedule.state_noise * self._spread * torch.randn(state.shape, generator=g)
         known = torch.rand(len(row), 1, generator=g) >= schedule.state_dropout
         return Batch(
             pictures=self._look(row, g),
             instructions=self._speak(task, g),
-            state=torch.where(known, state, self.states.mean(0)),
+            state=torch.where(known, state, self._mean),
             actions=self.actions[row],
             valid=self.valid[row],
         )

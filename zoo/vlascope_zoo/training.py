@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlascope.errors import CorruptFile
 from vlascope.noise import generator_for
+from vlascope_adapters.tinyvla.training import CHECKPOINT, learning_rate, read_checkpoint
 from vlascope_zoo.architecture import Statistics, architecture_of
 from vlascope_zoo.lessons import Batches
 from vlascope_zoo.recipe import Recipe, Schedule
 
-__all__ = ["CHECKPOINT", "Progress", "Trainer", "learning_rate"]
+__all__ = ["CHECKPOINT", "Progress", "Trainer"]
 
-CHECKPOINT = "training.pt"
-_FLOOR = 0.03
 _NOISE = 10**9
 """Steps of the noise's generators count from here, those of the batches' from 1."""
 
@@ -143,26 +140,9 @@ class Trainer:
         }
 
     def _resume(self) -> None:
-        try:
-            stored = torch.load(self.checkpoint, weights_only=True)
-        except Exception as error:
-            raise CorruptFile(
-                f"{self.checkpoint} is no complete checkpoint ({error}); delete it to start over"
-            ) from error
-        if stored["recipe"] != self.recipe.key:
-            raise CorruptFile(
-                f"{self.checkpoint} belongs to recipe {stored['recipe']}, not to "
-                f"{self.recipe.key}: choose another folder, or delete it to start over"
-            )
+        stored = read_checkpoint(self.checkpoint, self.recipe.key)
         self.step, self.cpu_seconds = stored["step"], stored["cpu_seconds"]
         self.losses = stored["losses"]
         self.policy.load_state_dict(stored["policy"])
         self.optimizer.load_state_dict(stored["optimizer"])
         self.ema = stored["ema"]
-
-
-def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, then a cosine down to 3 %."""
-    warm = min(1.0, (step + 1) / schedule.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))
-    return schedule.learning_rate * warm * (_FLOOR + (1 - _FLOOR) * cosine)

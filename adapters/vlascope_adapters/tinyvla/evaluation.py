@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
 from pydantic import BaseModel, ConfigDict
 
+from vlascope.adapter import VLAAdapter
 from vlascope.records import EpisodePlan, EpisodeRecord
 from vlascope.rollout import BenchmarkSpec, run_episodes
 from vlascope.rollout.versions import own_versions
 from vlascope.statistics import rate
 from vlascope_adapters.tinyvla.adapter import TinyVLAAdapter
 
-__all__ = ["FIRST_SEED", "SUCCESS", "SuccessTable", "TaskSuccess", "evaluate"]
+__all__ = ["FIRST_SEED", "SUCCESS", "SuccessTable", "TaskSuccess", "evaluate", "measure"]
 
 FIRST_SEED = 7000
 """Neither the demonstrations nor the choice of when to stop training has seen these seeds."""
@@ -86,21 +87,47 @@ def evaluate(
         IncompatibleError: the policy does not fit the benchmark.
     """
     choice = adapter.card.benchmark
-    seeds = tuple(islice(choice.unseen_seeds(FIRST_SEED), episodes))
-    max_steps = max_steps or choice.max_steps
+    return measure(
+        adapter,
+        BenchmarkSpec(name=choice.name, options=choice.options()),
+        tasks,
+        run_dir,
+        seeds=tuple(islice(choice.unseen_seeds(FIRST_SEED), episodes)),
+        max_steps=max_steps or choice.max_steps,
+        group=_group,
+        instruction=instruction,
+        workers=workers,
+        command=command,
+    )
+
+
+def measure(
+    adapter: VLAAdapter,
+    benchmark: BenchmarkSpec,
+    tasks: Sequence[str],
+    run_dir: Path,
+    *,
+    seeds: tuple[int, ...],
+    max_steps: int,
+    group: Callable[[str], str],
+    instruction: str | None = None,
+    workers: int = 2,
+    command: str = "",
+) -> SuccessTable:
+    """Any policy's success per task, and pooled over the tasks that `group` calls alike.
+
+    Raises:
+        UnknownName: a task that the benchmark does not have.
+        IncompatibleError: the policy does not fit the benchmark.
+    """
     arm = "own" if instruction is None else f"told {instruction!r}"
     plans = [
         EpisodePlan(arm=arm, task=task, seed=seed, max_steps=max_steps, instruction=instruction)
         for task in tasks
         for seed in seeds
     ]
-    spec = BenchmarkSpec(name=choice.name, options=choice.options())
-    records = run_episodes(adapter, spec, plans, run_dir, workers=workers, title="evaluation")
-    by_task = {t: [r for r in records if r.plan.task == t] for t in tasks}
-    by_group = {
-        group: [r for r in records if _group(r.plan.task) == group]
-        for group in dict.fromkeys(map(_group, tasks))
-    }
+    records = run_episodes(adapter, benchmark, plans, run_dir, workers=workers, title="evaluation")
+    groups = dict.fromkeys(map(group, tasks))
     return SuccessTable(
         command=command,
         checkpoint_hash=adapter.info.checkpoint_hash,
@@ -109,8 +136,8 @@ def evaluate(
         executed_steps=adapter.info.executed_steps,
         instruction=instruction,
         versions=records[0].versions if records else own_versions(),
-        tasks={task: _success(found) for task, found in by_task.items()},
-        groups={group: _success(found) for group, found in by_group.items()},
+        tasks={t: _success([r for r in records if r.plan.task == t]) for t in tasks},
+        groups={g: _success([r for r in records if group(r.plan.task) == g]) for g in groups},
     )
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from vlascope_adapters.tinyvla.objective import Lessons, Losses, losses
 from vlascope_adapters.tinyvla.parallel import ALONE, Team
 from vlascope_adapters.tinyvla.recipe import Recipe, Schedule
 
-__all__ = ["CHECKPOINT", "Progress", "Trainer", "learning_rate"]
+__all__ = ["CHECKPOINT", "Progress", "Trainer", "learning_rate", "read_checkpoint"]
 
 CHECKPOINT = "training.pt"
 _FLOOR = 0.03
@@ -141,17 +141,7 @@ class Trainer:
         }
 
     def _resume(self) -> None:
-        try:
-            stored = torch.load(self.checkpoint, weights_only=True)
-        except Exception as error:
-            raise CorruptFile(
-                f"{self.checkpoint} is no complete checkpoint ({error}); delete it to start over"
-            ) from error
-        if stored["recipe"] != self.recipe.key:
-            raise CorruptFile(
-                f"{self.checkpoint} belongs to recipe {stored['recipe']}, not to "
-                f"{self.recipe.key}: choose another folder, or delete it to start over"
-            )
+        stored = read_checkpoint(self.checkpoint, self.recipe.key)
         self.step, self.cpu_seconds = stored["step"], stored["cpu_seconds"]
         self.network.load_state_dict(stored["network"])
         self.lessons.load_state_dict(stored["lessons"])
@@ -165,7 +155,46 @@ def _progress(step: int, found: Losses) -> Progress:
     return Progress(step, action, hindsight, landmark, word, found.narration.item())
 
 
-def learning_rate(schedule: Schedule, step: int) -> float:
+class Rises(Protocol):
+    """A schedule, as far as the learning rate goes."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Steps until the rate is reached."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate."""
+        ...
+
+
+def read_checkpoint(path: Path, key: str) -> dict[str, Any]:
+    """What a training of the recipe of this key left to go on from.
+
+    Raises:
+        CorruptFile: it is truncated or foreign, or belongs to another recipe.
+    """
+    try:
+        stored = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise CorruptFile(
+            f"{path} is no complete checkpoint ({error}); delete it to start over"
+        ) from error
+    if stored["recipe"] != key:
+        raise CorruptFile(
+            f"{path} belongs to recipe {stored['recipe']}, not to {key}: choose another folder, or "
+            "delete it to start over"
+        )
+    return stored
+
+
+def learning_rate(schedule: Rises, step: int) -> float:
     """Linear warm-up, then a cosine down to 3 %."""
     warm = min(1.0, (step + 1) / schedule.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * step / schedule.steps))

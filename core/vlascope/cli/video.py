@@ -43,10 +43,11 @@ def video(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Videos of finished episodes, by playing their actions again in the simulator.
+    """Videos of finished episodes, drawn from the scene that was kept at every step.
 
-    Needs the run's benchmark and vlascope[video], but no policy. An episode whose hand leaves the
-    recorded track by more than a millimetre is refused. Prints the path of every file.
+    Needs the run's benchmark and vlascope[video], but no policy. Where a benchmark keeps no scenes,
+    the actions are played again. An episode whose hand leaves the recorded track by more than a
+    millimetre is refused. Prints the path of every file.
 
     Examples:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,13 @@ from pydantic import ValidationError
 from vlascope import plugins
 from vlascope.comparison.expansion import OPTIONS_OF_A_STUDY, bare_study
 from vlascope.comparison.schema import ComparisonFile, Entry
-from vlascope.errors import StudyFileError, unknown_name
 from vlascope.study.checking import problems_of as study_problems
 from vlascope.study.loading import problem_of, refusal
 from vlascope.study.located_yaml import read_located
 from vlascope.study.problems import Problem, known_name
+from vlascope.study.shipped import COMPARISONS, find_shipped
 
-__all__ = ["find_comparison", "load_comparison", "shipped_comparisons"]
-
-FOLDER = "comparisons"
+__all__ = ["load_comparison"]
 
 
 def load_comparison(path: str | Path) -> ComparisonFile:
@@ -32,7 +29,7 @@ def load_comparison(path: str | Path) -> ComparisonFile:
     Raises:
         StudyFileError: every problem found, each with `file:line:column`.
     """
-    located = read_located(find_comparison(path))
+    located = read_located(find_shipped(path, COMPARISONS))
     try:
         file = ComparisonFile.model_validate(located.data)
     except ValidationError as error:
@@ -41,45 +38,6 @@ def load_comparison(path: str | Path) -> ComparisonFile:
     if found:
         raise refusal(located, found)
     return file
-
-
-def find_comparison(name: str | Path) -> Path:
-    """The file of that path, or the shipped comparison of that name.
-
-    Raises:
-        StudyFileError: there is neither.
-    """
-    path = Path(name)
-    if path.is_file() or path.suffix:
-        return path
-    shipped = shipped_comparisons()
-    if str(name) not in shipped:
-        raise StudyFileError(
-            f"there is no file {name}, and {unknown_name('shipped comparison', str(name), shipped)}"
-        )
-    return shipped[str(name)]
-
-
-def shipped_comparisons() -> Mapping[str, Path]:
-    """Files by name: `comparisons/NAME.yaml` in the packages of whatever plugins register."""
-    found: dict[str, Path] = {}
-    for entries in plugins.registry().values():
-        for package in sorted(
-            {e.target.partition(":")[0].rpartition(".")[0] for e in entries.values()}
-        ):
-            for folder in _folders(package):
-                for path in sorted((folder / FOLDER).glob("*.yaml")):
-                    found.setdefault(path.stem, path)
-    return found
-
-
-def _folders(package: str) -> Iterator[Path]:
-    """Where a package lies, which is not imported for it; its parents are."""
-    try:
-        spec = find_spec(package) if package else None
-    except ImportError:
-        return
-    yield from map(Path, (spec and spec.submodule_search_locations) or ())
 
 
 def _battery(file: ComparisonFile) -> Iterator[Problem]:

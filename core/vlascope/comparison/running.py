@@ -127,7 +127,6 @@ def run_comparison(
             continue
         tell(f"[{at}/{len(prepared)}] {entry.sentences()[0]}")
         _play(folder, entry, entry.asked, ended, progress, tell, say)
-        write_results(folder)
     write_results(folder)
     return ended
 

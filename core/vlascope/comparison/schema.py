@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vlascope.study.schema import (
+from vlascope.study.choices import (
     BenchmarkChoice,
     ExecutorChoice,
-    Name,
     PolicyChoice,
-    ReportOptions,
-    Stop,
     Strict,
+    one_or_many,
 )
+from vlascope.study.schema import Name, ReportOptions, Stop
 from vlascope.study.seeds import Seeds
 
 __all__ = ["Battery", "ComparisonFile", "Defaults", "Entry", "Question"]
@@ -24,18 +22,6 @@ Question = dict[str, Any]
 """A recipe, `{kind: ...}`, with the options that hold for every policy."""
 
 Battery = dict[Name, Question]
-
-
-def _policy_form(value: Any) -> Any:
-    """`ADAPTER:CHECKPOINT` (or `COLLECTION:NAME`) spelled out."""
-    if not isinstance(value, str):
-        return value
-    adapter, _, checkpoint = value.partition(":")
-    return {"adapter": adapter, "checkpoint": checkpoint or "tiny"}
-
-
-def _one_or_many(value: Any) -> Any:
-    return (value,) if isinstance(value, Mapping) else value
 
 
 class Defaults(Strict):
@@ -55,7 +41,7 @@ class Defaults(Strict):
     envs_per_worker: Annotated[int, Field(ge=1)] | None = None
     executor: ExecutorChoice | None = None
     groups: dict[Name, tuple[str, ...]] | None = None
-    stop: Annotated[tuple[Stop, ...], BeforeValidator(_one_or_many)] | None = None
+    stop: Annotated[tuple[Stop, ...], BeforeValidator(one_or_many)] | None = None
     report: ReportOptions | None = None
 
     def given(self) -> dict[str, Any]:
@@ -76,7 +62,7 @@ class Entry(Defaults):
         battery: options of its own by question; null leaves the question out.
     """
 
-    policy: Annotated[PolicyChoice, BeforeValidator(_policy_form)]
+    policy: PolicyChoice
     family: Name | None = None
     title: str = ""
     battery: dict[Name, Question | None] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ from vlascope.study.expansion import Unfit, expanded
 from vlascope.study.located_yaml import Located, read_located
 from vlascope.study.problems import Problem
 from vlascope.study.schema import Study
-from vlascope.study.shipped import find_study
+from vlascope.study.shipped import STUDIES, find_shipped
 
 __all__ = ["load_study", "problem_of", "refusal"]
 
@@ -29,7 +29,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         StudyFileError: every problem found, each with `file:line:column`.
     """
-    located = read_located(find_study(path))
+    located = read_located(find_shipped(path, STUDIES))
     for assignment in overrides:
         located.override(assignment)
     try:
