@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.stats import binom
 
 from vlascope.errors import StudyFileError, UnknownName, UnusableActivations
@@ -47,6 +48,7 @@ recipes:
     lr: 0.005
     situations: 6
     random_direction: false
+    other_l0: [0.25, 0.03125]
   spoilt:
     kind: saes
     at: {pathways: vlm, depth: 0.5}
@@ -101,6 +103,26 @@ def test_a_good_autoencoder_explains_nearly_everything_and_keeps_success(quantit
     assert good["hooked_rate.token", "expert"].value.value == 1
     assert good["action_fidelity.token", "expert"].value.value > 0.8
     assert good["l0.token", "expert"].value.value <= 32
+
+
+@pytest.mark.slow
+def test_other_sparsities_are_judged_beside_it_and_not_played(quantities, sections, run):
+    good = quantities["good"]
+    l0 = [good[f"l0.token{v}", "expert"].value.value for v in ("_1_in_32", "_1_in_4", "")]
+    fvu = [good[f"fvu.token{v}", "expert"].value.value for v in ("_1_in_32", "_1_in_4", "")]
+    assert l0[0] < l0[1] < l0[2]
+    assert fvu[0] > fvu[1] > fvu[2]
+    assert good["action_fidelity.token_1_in_32", "expert"].value.n == 3
+    assert not [k for k, _ in good if k.startswith("hooked") and "1_in" in k]
+    (table,) = [t for name, t in tables(sections["good"]).items() if name == "Against sparsity"]
+    assert len(table.rows) == 3
+    assert [row[2].estimate.value for row in table.rows] == l0
+
+
+def test_sparsities_that_are_all_but_the_same_are_refused():
+    at = At(pathways=("expert",))
+    with pytest.raises(ValidationError, match="all but the same"):
+        SAEOptions(at=at, other_l0=(0.125, 0.124))
 
 
 @pytest.mark.slow

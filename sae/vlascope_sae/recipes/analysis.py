@@ -14,7 +14,7 @@ from vlascope.store import Where
 from vlascope.study.analysis import Analysis, AnalysisContext, AnalysisResult
 from vlascope.study.depth import expand_depth
 from vlascope_sae.recipes.options import FEWEST_EPISODES, Per, SAEOptions
-from vlascope_sae.recipes.results import Absent, Found, Outcome
+from vlascope_sae.recipes.results import Absent, Found, Judged, Outcome
 
 if TYPE_CHECKING:
     from vlascope.adapter import AdapterInfo
@@ -62,6 +62,7 @@ class SAETraining(SAEOptions, Analysis):
             apart = held_out(records, 2 / len(records), self.seed)
         acting = Acting(context, [records[n] for n in sorted(apart)], self.situations)
         found: list[Found] = []
+        others: list[Judged] = []
         absent: list[Absent] = []
         edits: dict[str, tuple[dict[str, Any], ...]] = {}
         for pathway in self.at.pathways:
@@ -71,9 +72,12 @@ class SAETraining(SAEOptions, Analysis):
                 continue
             context.say(f"{context.policy}: autoencoders at {point}")
             for one, edit in self._at_point(context, point, records, apart, acting):
-                found.append(one)
-                edits[splice_key(pathway, one.per)] = (edit,)
-        outcome = Outcome(found=tuple(found), absent=tuple(absent))
+                if isinstance(one, Found):
+                    found.append(one)
+                    edits[splice_key(pathway, one.per)] = (edit,)
+                else:
+                    others.append(one)
+        outcome = Outcome(found=tuple(found), others=tuple(others), absent=tuple(absent))
         return _result(outcome, edits)
 
     def _point(self, context: AnalysisContext, pathway: str) -> HookPoint | Absent:
@@ -97,8 +101,8 @@ class SAETraining(SAEOptions, Analysis):
         records: Mapping[str, EpisodeRecord],
         apart: frozenset[str],
         acting: Acting,
-    ) -> list[tuple[Found, dict[str, Any]]]:
-        """Every autoencoder of one hook point, with its splice."""
+    ) -> list[tuple[Judged, dict[str, Any]]]:
+        """Every autoencoder of one hook point, with its splice; those to be played are `Found`."""
         from vlascope_sae.recipes.fitting import fitted
         from vlascope_sae.recipes.rows import read_rows, real_spans
 
@@ -115,13 +119,13 @@ class SAETraining(SAEOptions, Analysis):
                 + "; name other `tokens` or `calls`, or record more episodes"
             )
         device = context.study.policies[context.policy].device
-        made = []
-        for per, sae in fitted(self, training, device).items():
-            folder = context.folder / str(point) / per
+        made: list[tuple[Judged, dict[str, Any]]] = []
+        for (per, l0), sae in fitted(self, training, device).items():
+            folder = context.folder / str(point) / (per if l0 is None else f"{per}_l0_{l0:g}")
             edit = self._kept(context, point, per, sae, folder, tokens, sorted(apart))
-            one = self._judged(
-                context, point, per, sae, folder, where, (training, held), acting.error(edit)
-            )
+            one = self._judged(context, point, per, l0, sae, folder, held, acting.error(edit))
+            if l0 is None:
+                one = self._found(context, point, one, sae, where, (training, held))
             made.append((one, edit))
         return made
 
@@ -167,23 +171,21 @@ class SAETraining(SAEOptions, Analysis):
         context: AnalysisContext,
         point: HookPoint,
         per: Per,
+        l0: float | None,
         sae: SparseAutoencoder,
         folder: Path,
-        where: Where,
-        rows: tuple[Sequence[EpisodeRows], Sequence[EpisodeRows]],
+        held: Sequence[EpisodeRows],
         acted: dict[str, Any],
-    ) -> Found:
-        from vlascope_sae.recipes.classes import generality
+    ) -> Judged:
+        """What it keeps of episodes it has not seen."""
         from vlascope_sae.recipes.held_out import held_out_fit
 
-        training, held = rows
         own = held_out_fit(sae, [e.of(per) for e in held], f"{point} {per}")
         spliced = own
         if per != "token":
             spliced = held_out_fit(sae, [e.tokens for e in held], f"{point} tokens")
         pathway = context.adapter.info.pathway(point.pathway)
-        config = self.config(sae.config.d_in)
-        return Found(
+        return Judged(
             pathway=point.pathway,
             per=per,
             point=str(point),
@@ -191,17 +193,37 @@ class SAETraining(SAEOptions, Analysis):
             folder=str(folder.resolve()),
             d_in=sae.config.d_in,
             d_sae=sae.config.d_sae,
-            k=config["k"],
-            training_rows=sum(len(e.of(per)) for e in training),
-            trained=len(training),
-            held_out=len(held),
+            k=self.config(sae.config.d_in, l0)["k"],
+            asked_l0=l0,
             fvu=own.fvu,
             spliced_fvu=spliced.fvu,
             l0=own.l0,
             silent=own.silent,
-            general=generality(sae, context.store(), str(point), where, per, folder, self.fit),
-            read_per_layer=pathway.read_per_layer,
             **acted,
+        )
+
+    def _found(
+        self,
+        context: AnalysisContext,
+        point: HookPoint,
+        judged: Judged,
+        sae: SparseAutoencoder,
+        where: Where,
+        rows: tuple[Sequence[EpisodeRows], Sequence[EpisodeRows]],
+    ) -> Found:
+        """The same with its features looked at."""
+        from vlascope_sae.recipes.classes import generality
+
+        per, folder = judged.per, Path(judged.folder)
+        training, held = rows
+        kinds = generality(sae, context.store(), str(point), where, per, folder, self.fit)
+        return Found(
+            **dict(judged),
+            training_rows=sum(len(e.of(per)) for e in training),
+            trained=len(training),
+            held_out=len(held),
+            general=kinds,
+            read_per_layer=context.adapter.info.pathway(point.pathway).read_per_layer,
         )
 
 

@@ -25,19 +25,23 @@ _SAMPLE: Final = 8192
 
 def fitted(
     options: SAEOptions, episodes: Sequence[EpisodeRows], device: str
-) -> Mapping[Per, SparseAutoencoder]:
-    """An autoencoder for each kind of row, all of these episodes being trained on.
+) -> Mapping[tuple[Per, float | None], SparseAutoencoder]:
+    """Autoencoders for each kind of row and sparsity, all of these episodes being trained on.
+
+    The sparsity that is played is None, the others are shares of the width.
 
     Raises:
         IncompatibleError: more latents are to fire than there are.
         UnusableActivations: rows are not finite, or all equal.
     """
     tokens = torch.cat([e.tokens for e in episodes])
-    config = build(options.config(tokens.shape[1])).config
+    width = tokens.shape[1]
+    wanted = {_name(l0): l0 for l0 in (None, *options.other_l0)}
+    configs = {name: build(options.config(width, l0)).config for name, l0 in wanted.items()}
     sites = [
         (
             _InUnitsOf(tokens, torch.cat([e.of(per) for e in episodes]), per, options),
-            {"sae": config},
+            configs,
         )
         for per in options.per
     ]
@@ -51,7 +55,15 @@ def fitted(
         device=device,
     )
     trained = Trainer(sites, spec).run()
-    return {per: trained[f"{per}/sae"].sae.eval().requires_grad_(False) for per in options.per}
+    return {
+        (per, l0): trained[f"{per}/{name}"].sae.eval().requires_grad_(False)
+        for per in options.per
+        for name, l0 in wanted.items()
+    }
+
+
+def _name(l0: float | None) -> str:
+    return "sae" if l0 is None else f"sae_{l0:g}"
 
 
 class _InUnitsOf(TensorSource):

@@ -66,6 +66,8 @@ class SAEOptions(BaseModel):
         expansion: latents per dimension of the activation.
         k: how many latents fire per row; or
         l0: the same as a share of the activation's dimensions (1/8 where neither is given).
+        other_l0: further sparsities, as shares of the dimensions: trained in the same pass and
+            judged by reconstruction and plans, not played.
         per: `token` learns from every token, `pooled` from the mean over the tokens of a firing;
             both are spliced in token by token.
         steps, batch_size: of training.
@@ -88,6 +90,7 @@ class SAEOptions(BaseModel):
     expansion: Annotated[float, Field(gt=0)] = 4.0
     k: Annotated[int, Field(ge=1)] | None = None
     l0: Annotated[float, Field(gt=0, le=1)] | None = None
+    other_l0: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     per: Annotated[tuple[Per, ...], Field(min_length=1)] = ("token", "pooled")
     steps: Annotated[int, Field(ge=1)] = 1000
     batch_size: Annotated[int, Field(ge=2)] = 256
@@ -113,6 +116,13 @@ class SAEOptions(BaseModel):
             raise ValueError(f"`per` names one twice: {list(value)}")
         return value
 
+    @field_validator("other_l0")
+    @classmethod
+    def _others_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len({round(1 / l0) for l0 in value}) < len(value):
+            raise ValueError(f"two of `other_l0` are all but the same: {list(value)}")
+        return value
+
     @field_validator("fit")
     @classmethod
     def _published(cls, value: str) -> str:
@@ -128,14 +138,19 @@ class SAEOptions(BaseModel):
             )
         return self
 
-    def config(self, d_in: int) -> dict[str, Any]:
+    def config(self, d_in: int, l0: float | None = None) -> dict[str, Any]:
         """The autoencoder for activations of a width, as `build` takes it.
+
+        Args:
+            d_in: the width.
+            l0: one of `other_l0`; None for the sparsity that is played.
 
         Raises:
             IncompatibleError: more latents are to fire than there are.
         """
         d_sae = max(1, round(self.expansion * d_in))
-        k = self.k or max(1, round((self.l0 or _DEFAULT_L0) * d_in))
+        share = l0 or self.l0 or _DEFAULT_L0
+        k = self.k if self.k and l0 is None else max(1, round(share * d_in))
         if k > d_sae:
             raise IncompatibleError(
                 f"k = {k} of {d_sae} latents ({self.expansion:g} times a width of {d_in}): give a "

@@ -12,7 +12,7 @@ from vlascope_sae.recipes.tables import learned_from
 
 if TYPE_CHECKING:
     from vlascope.study.recipe import Reading
-    from vlascope_sae.recipes.results import Found, Outcome
+    from vlascope_sae.recipes.results import Found, Judged, Outcome
     from vlascope_sae.recipes.saes import SAEs
 
 __all__ = ["saes_quantities"]
@@ -37,7 +37,13 @@ def saes_quantities(recipe: SAEs, reading: Reading) -> tuple[Quantity, ...]:
             for what, label, unit in _WHAT
         ]  # fmt: skip
     for one in outcome.found:
-        found += _offline(one, where)
+        found += _judged(one, one.per, learned_from(one.per), where)
+        found += _classes(one, where)
+    for other in outcome.others:
+        assert other.asked_l0 is not None
+        one_in = round(1 / other.asked_l0)
+        words = f"{learned_from(other.per)}, 1 in {one_in} dimensions"
+        found += _judged(other, f"{other.per}_1_in_{one_in}", words, where)
     hooked = hooked_arms(recipe, reading)
     for splice in hooked:
         found += _hooked(splice, where | _layer(outcome, splice.pathway))
@@ -55,11 +61,13 @@ _WHAT = (
 )
 
 
-def _offline(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
+def _judged(found: Judged, variant: str, words: str, where: dict[str, Any]) -> Iterator[Quantity]:
+    """What an autoencoder keeps, offline; `variant` ends its keys and `words` are in its labels."""
+
     def of(key: str, label: str, value: Estimate, unit: str = "1", **more: Any) -> Quantity:
         return Quantity(
-            key=f"saes.{key}.{found.per}",
-            label=f"{label} ({learned_from(found.per)})",
+            key=f"saes.{key}.{variant}",
+            label=f"{label} ({words})",
             value=value,
             unit=unit,
             pathway=found.pathway,
@@ -74,11 +82,6 @@ def _offline(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
     share = {"low": None, "high": None} if found.l0.value is None else _scaled(found.l0, found.d_in)
     yield of("l0_relative", "Latents that fire, of the width", found.l0.model_copy(update=share))
     yield of("silent_share", "Latents silent on held-out episodes", found.silent, "share")
-    yield of("general_share", "General features", found.general.share, "share")
-    if found.general.rate_auc is not None:
-        auc = Estimate(value=found.general.rate_auc, low=None, high=None, n=found.general.alive,
-                       method="over features: no interval")  # fmt: skip
-        yield of("general_rate_auc", "Firing rate tells general from memorised, AUC", auc)
     if found.action is None:
         return
     a = found.action
@@ -89,6 +92,20 @@ def _offline(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
     yield of("action_error_against_random", "Change of the plan beyond a random error's",
              a.against_random, signed=True, against=_RANDOM, **ratio)  # fmt: skip
     yield of("action_fidelity", "Action fidelity", a.fidelity, against=_MEAN, **ratio)
+
+
+def _classes(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
+    """Kinds of features."""
+    kind = learned_from(found.per)
+    place = {"pathway": found.pathway, "at": found.at, **where}
+    yield Quantity(key=f"saes.general_share.{found.per}", label=f"General features ({kind})",
+                   value=found.general.share, unit="share", **place)  # fmt: skip
+    if found.general.rate_auc is not None:
+        auc = Estimate(value=found.general.rate_auc, low=None, high=None, n=found.general.alive,
+                       method="over features: no interval")  # fmt: skip
+        yield Quantity(key=f"saes.general_rate_auc.{found.per}", value=auc, unit="1",
+                       label=f"Firing rate tells general from memorised, AUC ({kind})",
+                       **place)  # fmt: skip
 
 
 def _scaled(found: Estimate, by: int) -> dict[str, float | None]:

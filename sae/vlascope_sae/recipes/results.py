@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vlascope.statistics import Estimate
 from vlascope_sae.recipes.options import Per
 
-__all__ = ["Absent", "ActionError", "Found", "General", "Outcome"]
+__all__ = ["Absent", "ActionError", "Found", "General", "Judged", "Outcome"]
 
 
 class _Record(BaseModel):
@@ -65,18 +65,17 @@ class General(_Record):
     episodes: int
 
 
-class Found(_Record):
-    """One autoencoder.
+class Judged(_Record):
+    """One autoencoder on held-out episodes.
 
     Attributes:
         at: the layer's relative depth, 0 the first and 1 the last.
-        folder: where it and its feature index (`features`) lie.
+        folder: where it lies.
         fvu, l0: on the rows of held-out episodes of the kind it learned from.
         spliced_fvu: on single tokens of held-out episodes, which is what the splice does.
         silent: share of latents that fired in no held-out row; n counts latents.
-        trained, held_out: episodes.
         action_missing: why there is no `action`.
-        read_per_layer: other layers of the pathway are read too, which the splice leaves alone.
+        asked_l0: which of the further sparsities, a share of the width; None for the one played.
     """
 
     pathway: str
@@ -87,16 +86,27 @@ class Found(_Record):
     d_in: int
     d_sae: int
     k: int
-    training_rows: int
-    trained: int
-    held_out: int
     fvu: Estimate
     spliced_fvu: Estimate
     l0: Estimate
     silent: Estimate
-    general: General
     action: ActionError | None = None
     action_missing: str = ""
+    asked_l0: float | None = None
+
+
+class Found(Judged):
+    """An autoencoder that is played as well; its feature index lies in `features`.
+
+    Attributes:
+        trained, held_out: episodes.
+        read_per_layer: other layers of the pathway are read too, which the splice leaves alone.
+    """
+
+    training_rows: int
+    trained: int
+    held_out: int
+    general: General
     read_per_layer: bool = False
 
 
@@ -108,9 +118,15 @@ class Absent(_Record):
 
 
 class Outcome(_Record):
-    """Everything that an analysis found."""
+    """Everything that an analysis found.
+
+    Attributes:
+        found: the autoencoders that are played.
+        others: those of other sparsities.
+    """
 
     found: tuple[Found, ...] = Field(default=())
+    others: tuple[Judged, ...] = Field(default=())
     absent: tuple[Absent, ...] = Field(default=())
 
     def of(self, pathway: str, per: Per) -> Found | None:

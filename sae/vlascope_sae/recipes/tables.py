@@ -11,7 +11,7 @@ from vlascope.statistics import Estimate
 
 if TYPE_CHECKING:
     from vlascope_sae.recipes.hooked import Hooked
-    from vlascope_sae.recipes.results import Found, Outcome
+    from vlascope_sae.recipes.results import Found, Judged, Outcome
 
 __all__ = ["hooked_figure", "hooked_table", "learned_from", "offline_blocks"]
 
@@ -30,7 +30,8 @@ def offline_blocks(outcome: Outcome) -> tuple[Block, ...]:
         return ()
     acted = [f for f in outcome.found if f.action is not None]
     plans: tuple[Block, ...] = (_plans_figure(acted), _plans_table(acted)) if acted else ()
-    return (_reconstruction(outcome.found), *plans, _classes(outcome.found))
+    others = (_sparsities(outcome),) if outcome.others else ()
+    return (_reconstruction(outcome.found), *plans, *others, _classes(outcome.found))
 
 
 def _reconstruction(found: Sequence[Found]) -> Table:
@@ -57,6 +58,31 @@ def _reconstruction(found: Sequence[Found]) -> Table:
             for f in found
         ),
     )  # fmt: skip
+
+
+def _sparsities(outcome: Outcome) -> Table:
+    places = {(f.pathway, f.per): 0 for f in outcome.found}
+    every: list[Judged] = sorted(
+        (*outcome.found, *outcome.others),
+        key=lambda f: (list(places).index((f.pathway, f.per)), f.k),
+    )
+    return Table(
+        title="Against sparsity",
+        caption="Autoencoders of other sparsities beside those that are played, on the same "
+        "held-out episodes. Fidelity of plans: 1 \u2212 reconstruction / mean activation.",
+        columns=("at", "learned from", "L0", "FVU", "FVU of tokens", "fidelity"),
+        rows=tuple(
+            (
+                f"`{f.point}`",
+                learned_from(f.per),
+                Cell(estimate=f.l0, unit="1"),
+                Cell(estimate=f.fvu, unit="1"),
+                Cell(estimate=f.spliced_fvu, unit="1"),
+                None if f.action is None else Cell(estimate=f.action.fidelity, unit="1"),
+            )
+            for f in every
+        ),
+    )
 
 
 def _plans_table(found: Sequence[Found]) -> Table:
