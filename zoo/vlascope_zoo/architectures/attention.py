@@ -33,14 +33,15 @@ def plain(
 ) -> tuple[Tensor, Tensor]:
     """(batch, heads, tokens, width) to (batch, tokens, heads, width); True in the mask: seen.
 
-    Without a mask a token sees itself and what went before.
+    Without a mask a token sees itself and what went before, keys that were kept among it.
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
     scores = (query @ key.transpose(2, 3)).float() * scaling
     if attention_mask is None:
-        attention_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+        said, known = scores.shape[-2:]
+        attention_mask = torch.ones(said, known, dtype=torch.bool).tril(known - said)
     weights = scores.masked_fill(~attention_mask, -1e9).softmax(-1).to(value.dtype)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
