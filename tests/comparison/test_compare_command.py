@@ -31,6 +31,16 @@ def test_a_plan_says_how_much_and_what_cannot_be_asked_and_plays_nothing(capsys,
     assert not (tmp_path / "run").exists()
 
 
+def test_one_question_of_one_entry_is_planned_by_itself(capsys, tmp_path):
+    asked = ("--entry", "toy", "--question", "language", "-n")
+    code, out, _ = typed(capsys, TOYS, "--out", tmp_path / "run", *asked)
+    assert code == 0
+    assert out.startswith("toy: 2 arms, at most 8 episodes\n")
+    code, _, err = typed(capsys, TOYS, "--question", "langage", "-n")
+    assert code == 2
+    assert "did you mean 'language'" in err
+
+
 def test_a_mistake_is_one_message_that_points_at_it(capsys, tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(Path(TOYS).read_text().replace("battery:", "batteries:"))

@@ -14,6 +14,7 @@ from vlascope.comparison.report.latex import as_tables, escaped
 from vlascope.comparison.report.page import page
 from vlascope.comparison.report.printable import as_files
 from vlascope.comparison.report.prose import markdown
+from vlascope.comparison.report.reproducing import commands
 from vlascope.comparison.report.styles import looks
 from vlascope.report.strips import StripPanel, StripRow
 from vlascope.report.wording import interval
@@ -287,3 +288,16 @@ def test_everything_is_written_and_old_figures_go(result, tmp_path, monkeypatch)
 def test_latex_escapes_what_it_must():
     assert escaped("a_b & 50% \u2212 `code`") == r"a\_b \& 50\% $-$ code"
     assert escaped("pooled\\") == r"pooled\textbackslash{}"
+
+
+def test_every_number_has_its_command(content, html):
+    found = commands(content)
+    for chapter in content.chapters:
+        having = [e for e in FAMILIES if e not in chapter.without]
+        assert [entry for entry, _ in found.by_entry[chapter.question]] == having
+    assert [entry for entry, _ in found.by_entry["crossing"]] == ["alpha", "alpha_1", "beta"]
+    typed = "vlascope compare made.yaml --out made --entry beta --question crossing --yes"
+    assert ("beta", typed) in found.by_entry["crossing"]
+    assert html.count(typed) == 1
+    assert html.count("--entry ENTRY --question crossing --yes") == 1
+    assert "--entry ENTRY --question crossing --yes`" in markdown(content)

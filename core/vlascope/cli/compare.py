@@ -26,7 +26,11 @@ def compare(
     ] = None,
     entries: Annotated[
         list[str] | None,
-        typer.Option("--entry", metavar="NAME", help="Play only this entry; may be repeated."),
+        typer.Option("--entry", metavar="NAME", help="Play only this entry; repeatable."),
+    ] = None,
+    questions: Annotated[
+        list[str] | None,
+        typer.Option("--question", metavar="NAME", help="Play only this question; repeatable."),
     ] = None,
     executor: Annotated[
         Literal["local", "ray"] | None,
@@ -55,6 +59,8 @@ def compare(
 
         vlascope compare zoo.yaml --entry mine
 
+        vlascope compare zoo.yaml --entry mine --question language
+
         vlascope compare zoo.yaml --report-only
     """
     from vlascope.comparison.loading import load_comparison
@@ -65,7 +71,7 @@ def compare(
     if report_only:
         _report(folder)
         return
-    prepared = prepare(found, entries or (), executor=executor)
+    prepared = prepare(found, entries or (), questions or (), executor=executor)
     for entry in prepared:
         for line in entry.sentences():
             typer.echo(line)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -13,8 +13,10 @@ from vlascope.comparison.schema import ComparisonFile, Defaults
 from vlascope.errors import StudyFileError, UnknownName, VlascopeError
 from vlascope.report.chapters import of_a_recipe
 from vlascope.study.checking import problems_of
+from vlascope.study.choosing import of_recipes
 from vlascope.study.design import Design, design
 from vlascope.study.expansion import BASELINE, Unfit, analysis_of, expanded
+from vlascope.study.groups import WorkGroup
 from vlascope.study.placing import placed
 from vlascope.study.schema import Arm, Study
 
@@ -34,20 +36,33 @@ class Asked:
     Attributes:
         study: expanded and checked, with the questions that can be asked of this policy.
         not_applicable: why a question is not among them, by question.
+        now: the questions that are to be played now; None for all of them.
     """
 
     study: Study
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    now: tuple[str, ...] | None = None
+
+    def only(self, questions: Sequence[str]) -> Asked:
+        """The same study, of which those questions that can be asked are played now."""
+        return replace(self, now=tuple(q for q in self.study.recipes if q in questions))
 
     @property
     def episodes(self) -> int:
-        """At most as many are played; arms that say the same are played once."""
-        return sum(len(group.plans) for group in design(self.study).groups)
+        """At most as many are played now; arms that say the same are played once."""
+        return sum(len(group.plans) for group in self._groups)
 
     @property
     def arms(self) -> int:
-        """How many there are, controls counted and recordings not."""
-        return sum(group.role != "source" for group in design(self.study).groups)
+        """How many are played now, controls counted and recordings not."""
+        return sum(group.role != "source" for group in self._groups)
+
+    @property
+    def _groups(self) -> tuple[WorkGroup, ...]:
+        laid_out = design(self.study)
+        if self.now is None:
+            return laid_out.groups
+        return of_recipes(laid_out, self.now).groups if self.now else ()
 
 
 def bare_study(file: ComparisonFile, name: str) -> Study:

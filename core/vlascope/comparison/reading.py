@@ -16,6 +16,7 @@ from vlascope.report.chapters import chapter
 from vlascope.rollout.log import read_log
 from vlascope.sections import Section
 from vlascope.study.analysing import read_results
+from vlascope.study.choosing import was_begun
 from vlascope.study.design import design
 from vlascope.study.expansion import recipe_of
 from vlascope.study.measuring import Measuring
@@ -178,7 +179,7 @@ def _played(known: EntryResult, record: EntryRecord) -> EntryResult:
     if record.facts is not None:
         facts = EntryFacts(policy=record.facts, play=_play(known, measuring, ended))
     asked = tuple(manifest.study.recipes)
-    quantities, sections, problems = _answers(known, measuring, asked)
+    quantities, sections, problems = _answers(known, measuring, asked, tuple(ended))
     return replace(
         known,
         status=_status(measuring, ended),
@@ -192,7 +193,7 @@ def _played(known: EntryResult, record: EntryRecord) -> EntryResult:
 
 
 def _answers(
-    known: EntryResult, measuring: Measuring, asked: Sequence[str]
+    known: EntryResult, measuring: Measuring, asked: Sequence[str], ended: Sequence[str]
 ) -> tuple[dict[str, tuple[Quantity, ...]], dict[str, Section], dict[str, str]]:
     """Quantities, chapters and complaints by question."""
     study = measuring.design.study
@@ -203,6 +204,9 @@ def _answers(
     if known.name not in study.policies or not list(measuring.episodes):
         return quantities, sections, dict.fromkeys(asked, "no episode was played yet")
     for question in asked:
+        if not was_begun(study, question, ended):
+            problems[question] = "not played yet"
+            continue
         reading = Reading(question, known.name, measuring, results)
         sections[question] = chapter(reading)
         try:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from vlascope.comparison.expansion import Asked, asked
+from vlascope.comparison import expansion
+from vlascope.comparison.expansion import Asked
 from vlascope.comparison.facts import EntryRecord, PolicyFacts, facts_of, keep_record
 from vlascope.comparison.folder import keep_file, refuse_other_file
 from vlascope.comparison.reading import read_comparison
@@ -35,11 +36,13 @@ class Prepared:
     Attributes:
         asked: its study, or None where the policy could not be loaded.
         record: what its folder will hold of it.
+        questions: those that are to be played now; all where there are none.
     """
 
     name: str
     asked: Asked | None
     record: EntryRecord
+    questions: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
         """What would be played, and what is not asked and why."""
@@ -47,7 +50,8 @@ class Prepared:
             return [f"{self.name}: cannot be played: {self.record.error}"]
         said = [f"{self.name}: {self.asked.arms} arms, at most {self.asked.episodes} episodes"]
         for question, why in self.record.not_applicable.items():
-            said.append(f"  {question} is not applicable: {why}")
+            if not self.questions or question in self.questions:
+                said.append(f"  {question} is not applicable: {why}")
         return said
 
 
@@ -72,6 +76,7 @@ class Ended:
 def prepare(
     file: ComparisonFile,
     entries: Sequence[str] = (),
+    questions: Sequence[str] = (),
     *,
     executor: Where | None = None,
 ) -> list[Prepared]:
@@ -80,15 +85,21 @@ def prepare(
     Args:
         file: checked.
         entries: by name; all where there are none.
+        questions: by name, to be played now; all where there are none. The others can be played
+            later, into the same directory.
         executor: where to play, whatever the file says.
 
     Raises:
-        UnknownName: there is no such entry.
+        UnknownName: there is no such entry or question.
     """
     for name in entries:
         if name not in file.entries:
             raise unknown_name("entry", name, file.entries)
-    return [_prepared(file, n, executor) for n in file.entries if not entries or n in entries]
+    for name in questions:
+        if name not in file.battery:
+            raise unknown_name("question", name, file.battery)
+    chosen = [name for name in file.entries if not entries or name in entries]
+    return [_prepared(file, name, tuple(questions), executor) for name in chosen]
 
 
 def run_comparison(
@@ -126,7 +137,8 @@ def run_comparison(
             say(entry.sentences()[0])
             continue
         tell(f"[{at}/{len(prepared)}] {entry.sentences()[0]}")
-        _play(folder, entry, entry.asked, ended, progress, tell, say)
+        if entry.asked.now != ():
+            _play(folder, entry, entry.asked, ended, progress, tell, say)
     write_results(folder)
     return ended
 
@@ -139,24 +151,26 @@ def write_results(folder: Path) -> Path:
     return path
 
 
-def _prepared(file: ComparisonFile, name: str, executor: Where | None) -> Prepared:
+def _prepared(
+    file: ComparisonFile, name: str, questions: tuple[str, ...], executor: Where | None
+) -> Prepared:
     """One entry; whatever its policy does while it is loaded is an outcome, not an exception."""
     try:
         facts, found = _look(file, name)
     except Exception as error:  # a policy is somebody else's code
-        return Prepared(name, None, EntryRecord(error=_words(error)))
+        return Prepared(name, None, EntryRecord(error=_words(error)), questions)
     gc.collect()
     if executor is not None:
         chosen = found.study.executor.model_copy(update={"kind": executor})
         found = replace(found, study=found.study.model_copy(update={"executor": chosen}))
     record = EntryRecord(facts=facts, not_applicable=dict(found.not_applicable))
-    return Prepared(name, found, record)
+    return Prepared(name, found.only(questions) if questions else found, record, questions)
 
 
 def _look(file: ComparisonFile, name: str) -> tuple[PolicyFacts, Asked]:
     """What the policy is and what it is asked; it is let go of again."""
     adapter = load_policy(file.entries[name].policy)
-    return facts_of(adapter), asked(file, name, adapter)
+    return facts_of(adapter), expansion.asked(file, name, adapter)
 
 
 def _refuse_others(folder: Path, prepared: Sequence[Prepared]) -> None:
@@ -172,7 +186,7 @@ def _refuse_others(folder: Path, prepared: Sequence[Prepared]) -> None:
 def _play(
     folder: Path,
     entry: Prepared,
-    question: Asked,
+    asked: Asked,
     ended: Ended,
     progress: bool,
     tell: Say,
@@ -181,7 +195,12 @@ def _play(
     began = time.monotonic()
     try:
         outcome = run_study(
-            question.study, folder / entry.name, lenient=True, progress=progress, say=say
+            asked.study,
+            folder / entry.name,
+            recipes=asked.now or (),
+            lenient=True,
+            progress=progress,
+            say=say,
         )
     except DiskFull:
         raise

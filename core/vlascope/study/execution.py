@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from vlascope.errors import DiskFull, EditMisfired, EditUnavailable, UnknownName, VlascopeError
 from vlascope.records import EpisodeRecord
 from vlascope.study.analysing import Analysing
+from vlascope.study.choosing import of_recipes
 from vlascope.study.design import Design, design
 from vlascope.study.editing import found
 from vlascope.study.executors import Executor, opened_executors
@@ -61,6 +62,7 @@ def run_study(
     run_dir: Path,
     *,
     arms: Sequence[str] = (),
+    recipes: Sequence[str] = (),
     shard: Shard | None = None,
     lenient: bool = False,
     progress: bool = True,
@@ -72,6 +74,7 @@ def run_study(
         study: checked.
         run_dir: this study's directory; made where it does not exist.
         arms: globs; only these and the recordings they need.
+        recipes: by name; only what these add, the plain arm, and what they need.
         shard: play only a part of the (task, seed) pairs, into `run_dir/shards/I-of-N`.
         lenient: account for arms that name hook points a policy does not have, and play the
             others; so is every study of several policies.
@@ -80,10 +83,13 @@ def run_study(
 
     Raises:
         StudyFileError: the directory belongs to another version of the study.
-        UnknownName: an edit names a hook point that a policy does not have.
+        UnknownName: an edit names a hook point that a policy does not have, or there is no such
+            recipe.
     """
     study = expanded(study)
     laid_out = design(study)
+    if recipes:
+        laid_out = of_recipes(laid_out, recipes)
     if arms:
         laid_out = laid_out.only(arms)
     part = run_dir

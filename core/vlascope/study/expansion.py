@@ -15,7 +15,7 @@ from vlascope.study.recipe import Parts, Recipe, Scope
 from vlascope.study.schema import Arm, Study
 from vlascope.study.tasks import known_tasks, matching
 
-__all__ = ["Unfit", "analysis_of", "expanded", "recipe_of"]
+__all__ = ["Unfit", "analysis_of", "expanded", "recipe_of", "written_by"]
 
 BASELINE = "baseline"
 
@@ -42,7 +42,7 @@ def expanded(study: Study) -> Study:
     arms: dict[str, Any] = whole["arms"] or {BASELINE: Arm(about="the policy as it is")}
     whole |= {"arms": arms, "baseline": study.baseline or next(iter(arms)), "expanded": True}
     for name in study.recipes:
-        _merge(whole, name, _parts(study, name, whole["baseline"]))
+        _merge(whole, name, written_by(study, name, whole["baseline"]))
     for name, analysis in _analyses(whole["analyses"]).items():
         for arm, globs in analysis.recordings().items():
             _record(whole, name, arm, globs)
@@ -56,6 +56,36 @@ def recipe_of(study: Study, name: str) -> Recipe:
         Unfit: there is no such kind, or an option does not fit.
     """
     return _read(("recipes", name), study.recipes[name], "recipe")
+
+
+def written_by(study: Study, name: str, baseline: str = "") -> Parts:
+    """What the recipe of that name adds to the study.
+
+    Args:
+        study: expanded or not.
+        name: of one of its recipes.
+        baseline: the plain arm; by default the study's.
+
+    Raises:
+        Unfit: the recipe is unknown, or its options do not fit the study.
+    """
+    known = known_tasks(study.benchmark.name)
+    recipe = recipe_of(study, name)
+    try:
+        tasks = tuple(known[t] for t in matching(study.benchmark.name, study.tasks))
+        chosen = study.benchmark
+        scope = Scope(
+            chosen.name,
+            tasks,
+            known,
+            study.seeds,
+            study.max_steps,
+            baseline or study.baseline_arm,
+            chosen.options,
+        )
+        return recipe.parts(name, scope)
+    except VlascopeError as error:
+        raise Unfit([Problem(("recipes", name), str(error))]) from None
 
 
 def analysis_of(study: Study, name: str) -> Analysis:
@@ -85,20 +115,6 @@ def _read(at: tuple[str | int, ...], written: Mapping[str, Any], what: str) -> A
         ) from None
     except VlascopeError as error:
         raise Unfit([Problem((*at, "kind"), str(error))]) from None
-
-
-def _parts(study: Study, name: str, baseline: str) -> Parts:
-    known = known_tasks(study.benchmark.name)
-    recipe = recipe_of(study, name)
-    try:
-        tasks = tuple(known[t] for t in matching(study.benchmark.name, study.tasks))
-        chosen = study.benchmark
-        scope = Scope(
-            chosen.name, tasks, known, study.seeds, study.max_steps, baseline, chosen.options
-        )
-        return recipe.parts(name, scope)
-    except VlascopeError as error:
-        raise Unfit([Problem(("recipes", name), str(error))]) from None
 
 
 def _merge(whole: dict[str, Any], name: str, parts: Parts) -> None:

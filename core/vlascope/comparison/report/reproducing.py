@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from vlascope.comparison.report.content import ComparisonContent
 
-__all__ = ["METHODS", "commands"]
+__all__ = ["METHODS", "Commands", "commands"]
 
 METHODS: Final = (
     "Every entry is asked the same battery. Options that name parts of a network are suggested by "
@@ -23,15 +24,41 @@ METHODS: Final = (
 )
 
 
-def commands(content: ComparisonContent) -> tuple[tuple[str, str], ...]:
-    """What to run for everything, for each entry's numbers, and for this page alone."""
+@dataclass(frozen=True)
+class Commands:
+    """What to type; every command plays what is missing in its directory, and nothing twice.
+
+    Attributes:
+        whole: what for, and the command.
+        again: by question, the command for any entry's numbers, with `ENTRY` in it.
+        by_entry: by question, the entries with numbers and the command for each.
+    """
+
+    whole: tuple[tuple[str, str], ...]
+    again: dict[str, str]
+    by_entry: dict[str, tuple[tuple[str, str], ...]]
+
+
+def commands(content: ComparisonContent) -> Commands:
+    """What to run for everything, for each entry, for each number, and for this page alone."""
     run = f"vlascope compare {content.name}.yaml --out {content.name}"
-    found = [
+    whole = [
         ("everything, with what is missing played", f"{run} --yes"),
         ("this report from what was played", f"{run} --report-only"),
     ]
     for entry in content.entries:
-        found.append((f"every number of {entry.entry}", f"{run} --entry {entry.entry} --yes"))
+        whole.append((f"every number of {entry.entry}", f"{run} --entry {entry.entry} --yes"))
         own = f"vlascope report {content.name}/{entry.entry}"
-        found.append((f"{entry.entry}: its own report, arm by arm", own))
-    return tuple(found)
+        whole.append((f"{entry.entry}: its own report, arm by arm", own))
+    again = {
+        c.question: f"{run} --entry ENTRY --question {c.question} --yes" for c in content.chapters
+    }
+    by_entry = {
+        c.question: tuple(
+            (e.entry, again[c.question].replace("ENTRY", e.entry))
+            for e in content.entries
+            if e.entry not in c.without
+        )
+        for c in content.chapters
+    }
+    return Commands(tuple(whole), again, by_entry)
