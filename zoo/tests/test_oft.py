@@ -15,7 +15,8 @@ from vlascope_adapters.openvla.oft_adapter import OpenVLAOFTAdapter
 from vlascope_adapters.openvla.preparation import middle, through_jpeg
 from vlascope_adapters.robots import ROBOTS
 from vlascope_zoo.architecture import Batch, Statistics
-from vlascope_zoo.architectures.oft import OFT, cropped
+from vlascope_zoo.architectures.oft import OFT
+from vlascope_zoo.architectures.prismatic import cropped
 from vlascope_zoo.recipe import load_recipe
 
 ROBOT = ROBOTS["metaworld"].seen_at(96, render="fast")
@@ -133,13 +134,15 @@ def test_the_middle_cut_out_is_what_the_policy_looks_at(statistics):
     assert torch.allclose(corner[..., 0, 0], pixels[..., 0, 0])
 
 
-def test_what_is_saved_loads_as_the_policy_that_was_trained(built, batch, tmp_path):
+def test_what_is_saved_loads_as_the_policy_that_was_trained(built, recipe, batch, tmp_path):
     architecture, policy = built
     before = loss(architecture, policy, batch)
     architecture.save(policy, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"config.json", "model.safetensors", "dataset_statistics.json"} <= names
-    assert {"action_head--1500_checkpoint.pt", "proprio_projector--1500_checkpoint.pt"} <= names
+    steps = recipe.schedule.steps
+    parts = ("action_head", "proprio_projector")
+    assert {f"{part}--{steps}_checkpoint.pt" for part in parts} <= names
     loaded = OpenVLAOFTAdapter.from_pretrained(str(tmp_path), robot=ROBOT)
     assert loss(architecture, policy, batch) == pytest.approx(before.item(), abs=2e-3)
     assert all(

@@ -94,7 +94,7 @@ def _scores(network: Network, pictures: Tensor, words: list[Tensor], last: int) 
 def _order_actions(network: Network) -> None:
     """Tokens of like actions begin alike, where they are read and where they are said.
 
-    Upstream learns the order of its bins from a million demonstrations.
+    Upstream learns the order of its bins from 970,000 demonstrations.
     """
     shape, llama = network.architecture, network.language_model
     end, n_bins = shape.first_free_id, shape.n_action_bins
