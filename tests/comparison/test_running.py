@@ -109,6 +109,13 @@ def test_a_third_that_a_pathway_lacks_is_accounted_for_and_the_others_are_played
     assert arms["crossing_cross_task_vlm_mid"].status == "ok"
 
 
+def test_the_control_hooks_the_places_that_are_there_and_says_what_it_does_without(result):
+    hooked = result.entry("toy").outcomes["crossing_hooked"]
+    assert hooked.status == "ok"
+    assert list(hooked.left_out) == ["expert.mid.resid_post"]
+    assert "vlm.1.resid_post" in hooked.hook_points[0]
+
+
 def test_questions_answer_in_numbers_and_chapters(result):
     toy = result.entry("toy")
     assert set(toy.sections) == {"language", "crossing"}

@@ -117,12 +117,18 @@ def _line(policy: str, arm: str, receipts: list[Receipt], points: list[str]) -> 
 
 
 def failures(measuring: Measuring, outcomes: Outcomes) -> tuple[Failure, ...]:
-    """Arms that did not finish, then episodes whose environment failed."""
+    """Arms that did not finish, places that controls do without, and environments that failed."""
     arms = [
         Failure(policy=policy, arm=arm, task=None, seed=None, reason=f"{o.status}: {o.error}")
         for policy, by_arm in outcomes.items()
         for arm, o in by_arm.items()
         if o.status != "ok"
+    ]
+    arms += [
+        Failure(policy=policy, arm=arm, task=None, seed=None, reason=f"not hooked: {why}")
+        for policy, by_arm in outcomes.items()
+        for arm, o in by_arm.items()
+        for why in o.left_out.values()
     ]
     never = [
         Failure(policy=policy, arm=g.arm, task=None, seed=None, reason="not run yet")

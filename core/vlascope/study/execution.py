@@ -19,7 +19,7 @@ from vlascope.study.executors import Executor, opened_executors
 from vlascope.study.expansion import analysis_of, expanded
 from vlascope.study.from_analysis import analyses_of
 from vlascope.study.groups import WorkGroup
-from vlascope.study.placing import edited_points, placed
+from vlascope.study.placing import edited_points, hooked_where_possible, placed
 from vlascope.study.run_directory import ArmOutcome, claim, keep_outcome
 from vlascope.study.schema import Study
 from vlascope.study.stopping import played_until_clear
@@ -116,6 +116,7 @@ class _Playing:
     Attributes:
         lenient: whether arms that this policy cannot play are left out, not refused.
         ended: how each arm ended, and each analysis as `analysis:NAME`.
+        left_out: by arm, the places that its identity edits do without, and why.
     """
 
     laid_out: Design
@@ -125,6 +126,7 @@ class _Playing:
     say: Say
     lenient: bool
     ended: dict[str, ArmOutcome] = field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Arm by arm in order, each analysis before the first arm that asks for it."""
@@ -150,9 +152,13 @@ class _Playing:
             IncompatibleError: an edit does not suit the policy.
         """
         kept = []
+        adapter = self.executor.adapter
         for group in self.laid_out.groups:
+            there = group
+            if self.lenient:
+                there, self.left_out[group.arm] = hooked_where_possible(group, adapter)
             try:
-                own = placed(group, self.executor.adapter)
+                own = placed(there, adapter)
             except UnknownName as error:
                 if not self.lenient:
                     raise
@@ -179,7 +185,8 @@ class _Playing:
             return ArmOutcome(status="skipped", error=str(error))
         except (VlascopeError, ValidationError) as error:
             return ArmOutcome(status="failed", error=f"{type(error).__name__}: {error}")
-        return ArmOutcome(status="ok", hook_points=points, stopped=stopped)
+        left_out = self.left_out.get(group.arm, {})
+        return ArmOutcome(status="ok", hook_points=points, left_out=left_out, stopped=stopped)
 
     def _keep(self, name: str, outcome: ArmOutcome) -> None:
         if self.ended.get(name) == outcome:

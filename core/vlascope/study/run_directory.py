@@ -65,7 +65,8 @@ class ArmOutcome(BaseModel):
         status: `ok`; `failed` with the error; `skipped` because an arm or analysis it reads
             from failed, or found nothing; `not_applicable` where a policy lacks its hook points.
         error: why.
-        hook_points: by edit, the names it was written with and the points they stood for.
+        hook_points: by edit, the points that the names it was written with stood for.
+        left_out: why an identity edit does without a place, by the name it was written with.
         stopped: why it ended before all of its seeds were played, or None.
     """
 
@@ -74,6 +75,7 @@ class ArmOutcome(BaseModel):
     status: Literal["ok", "failed", "skipped", "not_applicable"]
     error: str | None = None
     hook_points: list[list[str]] = Field(default_factory=list)
+    left_out: dict[str, str] = Field(default_factory=dict)
     stopped: Stopped | None = None
 
 
