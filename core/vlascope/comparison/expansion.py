@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from vlascope import plugins
+from vlascope.comparison.prompt_lengths import lengths_differ
 from vlascope.comparison.schema import ComparisonFile, Defaults
 from vlascope.errors import StudyFileError, UnknownName, VlascopeError
 from vlascope.report.chapters import of_a_recipe
@@ -19,6 +20,7 @@ from vlascope.study.expansion import BASELINE, Unfit, analysis_of, expanded
 from vlascope.study.groups import WorkGroup
 from vlascope.study.placing import placed
 from vlascope.study.schema import Arm, Study
+from vlascope.study.tasks import known_tasks, matching
 
 if TYPE_CHECKING:
     from vlascope.adapter import VLAAdapter
@@ -71,9 +73,21 @@ def bare_study(file: ComparisonFile, name: str) -> Study:
 
 
 def options(
-    file: ComparisonFile, name: str, question: str, pathways: tuple[Pathway, ...]
+    file: ComparisonFile,
+    name: str,
+    question: str,
+    pathways: tuple[Pathway, ...],
+    *,
+    uneven: bool = False,
 ) -> dict[str, Any] | None:
     """What an entry is asked: the recipe's own suggestion, then the battery's, then the entry's.
+
+    Args:
+        file: checked.
+        name: the entry.
+        question: of the battery.
+        pathways: the policy's.
+        uneven: whether the policy's token counts depend on what it is told.
 
     Returns:
         A recipe as a study file writes it; None where the entry leaves the question out.
@@ -82,7 +96,10 @@ def options(
     if own is None:
         return None
     general = file.battery[question]
-    suggested = plugins.recipe_class(str(general["kind"])).suggested(pathways)
+    recipe = plugins.recipe_class(str(general["kind"]))
+    suggested = recipe.suggested(pathways)
+    if uneven:
+        suggested = {**suggested, **recipe.suggested_for_uneven_prompts()}
     return {"kind": general["kind"], **suggested, **general, **own}
 
 
@@ -94,8 +111,9 @@ def asked(file: ComparisonFile, name: str, adapter: VLAAdapter) -> Asked:
     """
     recipes: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
+    uneven = lengths_differ(adapter, _prompts(bare_study(file, name)))
     for question in file.battery:
-        written = options(file, name, question, adapter.info.pathways)
+        written = options(file, name, question, adapter.info.pathways, uneven=uneven)
         if written is None:
             missing[question] = "left out for this entry"
             continue
@@ -124,6 +142,12 @@ def _study(file: ComparisonFile, name: str, recipes: Mapping[str, Mapping[str, A
             **given,
         }
     )
+
+
+def _prompts(study: Study) -> tuple[str, ...]:
+    """The instructions of its tasks, and none."""
+    known = known_tasks(study.benchmark.name)
+    return ("", *(known[t].instruction for t in matching(study.benchmark.name, study.tasks)))
 
 
 def _why_not(

@@ -94,6 +94,11 @@ class Injection(Recipe):
         options = written.model_dump(mode="json", exclude={"steps", "alpha", "align"})
         return {name: value for name, value in options.items() if value not in ([], None)}
 
+    @classmethod
+    def suggested_for_uneven_prompts(cls) -> dict[str, Any]:
+        """Runs of other token counts, their spans paired by name."""
+        return {"align": "span"}
+
     def parts(self, name: str, scope: Scope) -> Parts:
         """Plain arms, then condition by condition, then the details of one."""
         tasks = tuple(t.name for t in scope.tasks)

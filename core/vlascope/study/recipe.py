@@ -97,6 +97,11 @@ class Recipe(BaseModel, ABC):
         """Options to begin with for a policy of these pathways, for `vlascope study new`."""
         return {}
 
+    @classmethod
+    def suggested_for_uneven_prompts(cls) -> dict[str, Any]:
+        """Options to begin with where a policy's token counts depend on what it is told."""
+        return {}
+
     @abstractmethod
     def parts(self, name: str, scope: Scope) -> Parts:
         """The arms, analyses and findings that answer the question in this study.
