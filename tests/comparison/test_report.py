@@ -280,9 +280,15 @@ def test_everything_is_written_and_old_figures_go(result, tmp_path, monkeypatch)
         "findings", "matrix", "entries", "language", "crossing",
     }  # fmt: skip
     drawn = {p.stem for p in (tmp_path / "figures").glob("*.svg")}
-    assert drawn == {d.name for c in content_of(result).chapters for d in c.drawings}
-    html = (tmp_path / "comparison.html").read_text()
-    assert all((tmp_path / link).exists() for link in re.findall(r'href="(figures/[^"]+)"', html))
+    drawings = [d for c in content_of(result).chapters for d in c.drawings]
+    assert drawn == {d.name for d in drawings if not d.folded}
+    assert len(drawn) < len(drawings)
+    for name in ("comparison.html", "comparison.md"):
+        text = re.sub(r"<script.*?</script>", "", (tmp_path / name).read_text(), flags=re.S)
+        linked = re.findall(r'(?:href|src)="(?!data:|#)([^"]+)"|\]\(([^)]+)\)', text)
+        files = {a or b for a, b in linked}
+        assert files
+        assert all((tmp_path / file).is_file() for file in files)
 
 
 def test_latex_escapes_what_it_must():

@@ -11,7 +11,7 @@ from vlascope.comparison.claims import Claim, Test
 from vlascope.comparison.members import Member, Spot
 from vlascope.comparison.pooling import Pooled, pool, standard_error
 from vlascope.statistics import Estimate, contrast
-from vlascope.study.quantity import Quantity
+from vlascope.study.quantity import Quantity, of_difference
 
 __all__ = ["Number", "contrasted", "derived", "of_member", "pooled", "unmet"]
 
@@ -51,6 +51,7 @@ def derived(test: Test, member: Member, spot: Spot) -> Quantity | None:
             "label": f"{found.label}, {spot.pathway} minus {test.minus_pathway}",
             "value": contrast(found.value, other.value),
             "signed": True,
+            "bounds": of_difference(found.within),
             "against": test.minus_pathway,
             "p": None,
         }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import norm
 
+from vlascope.comparison.bounds import possible
 from vlascope.comparison.members import Member, Spot, families
 from vlascope.comparison.random_effects import RandomEffects, random_effects
 from vlascope.statistics import CONFIDENCE, Estimate
@@ -32,12 +33,14 @@ class FamilyMean(_Frozen):
     Attributes:
         entries: its seeds, with an equal say.
         value: their mean; n counts episodes over all of them.
+        se: its standard error; an interval that was cut to what can be does not tell it.
         weight: its share in the pooled mean.
     """
 
     family: str
     entries: tuple[str, ...]
     value: Estimate
+    se: float
     weight: float
 
 
@@ -98,7 +101,9 @@ class Pooled(_Frozen):
     @property
     def model(self) -> RandomEffects:
         """The model behind it, worked out anew from what went in."""
-        return _model([f.value for f in self.families])
+        return random_effects(
+            [f.value.value or 0.0 for f in self.families], [f.se**2 for f in self.families]
+        )
 
 
 def standard_error(found: Estimate) -> float | None:
@@ -127,9 +132,10 @@ def pool(members: Sequence[Member], spot: Spot) -> Pooled | None:
     groups = families(usable)
     if len(groups) < 2:
         return None
-    means = {f: _mean([_value(m, spot) for m in seeds]) for f, seeds in groups.items()}
-    model = _model(list(means.values()))
     example = usable[0].by_spot[spot]
+    means = {f: _mean([_value(m, spot) for m in seeds], example) for f, seeds in groups.items()}
+    ses = {f: _error([_value(m, spot) for m in seeds]) for f, seeds in groups.items()}
+    model = random_effects(_numbers(list(means.values())).tolist(), [s**2 for s in ses.values()])
     return Pooled(
         spot=spot,
         label=example.label,
@@ -144,13 +150,15 @@ def pool(members: Sequence[Member], spot: Spot) -> Pooled | None:
         i2=model.i2,
         q=model.q,
         q_p=model.q_p,
-        prediction=None if model.prediction is None else _possible(*model.prediction, example),
+        prediction=None if model.prediction is None else possible(*model.prediction, example)[:2],
         families=tuple(
-            FamilyMean(family=f, entries=tuple(m.name for m in groups[f]), value=e, weight=w)
+            FamilyMean(
+                family=f, entries=tuple(m.name for m in groups[f]), value=e, se=ses[f], weight=w
+            )
             for (f, e), w in zip(means.items(), model.weights, strict=True)
         ),
         seeds=_within({f: [_value(m, spot) for m in g] for f, g in groups.items()}),
-        architectures=_between(list(means.values())),
+        architectures=_between(list(means.values()), list(ses.values())),
         episodes=sum(e.n for e in means.values()),
         left_out=left_out,
     )
@@ -188,38 +196,33 @@ def _value(member: Member, spot: Spot) -> Estimate:
     return found
 
 
-def _mean(seeds: Sequence[Estimate]) -> Estimate:
+def _mean(seeds: Sequence[Estimate], example: Quantity) -> Estimate:
     """Of the seeds of one architecture, each with an equal say."""
     if len(seeds) == 1:
         return seeds[0]
     value = float(_numbers(seeds).mean())
-    reach = _Z * math.sqrt(float(_variances(seeds).sum())) / len(seeds)
+    reach = _Z * _error(seeds)
+    low, high, cut = possible(value - reach, value + reach, example)
     return Estimate(
         value=value,
-        low=value - reach,
-        high=value + reach,
+        low=low,
+        high=high,
         n=sum(e.n for e in seeds),
         missing=sum(e.missing for e in seeds),
-        method=f"mean of {len(seeds)} seeds",
+        method=f"mean of {len(seeds)} seeds{cut}",
     )
 
 
-def _model(means: Sequence[Estimate]) -> RandomEffects:
-    return random_effects(_numbers(means).tolist(), _variances(means).tolist())
+def _error(seeds: Sequence[Estimate]) -> float:
+    """Standard error of the seeds' mean."""
+    return math.sqrt(float(_variances(seeds).sum())) / len(seeds)
 
 
 def _mean_over(model: RandomEffects, example: Quantity) -> Estimate:
     k = len(model.weights)
-    low, high = _possible(model.low, model.high, example)
-    method = f"random effects over {k} architectures"
+    low, high, cut = possible(model.low, model.high, example)
+    method = f"random effects over {k} architectures{cut}"
     return Estimate(value=model.value, low=low, high=high, n=k, method=method)
-
-
-def _possible(low: float, high: float, example: Quantity) -> tuple[float, float]:
-    """An interval cut to what shares can be."""
-    if example.unit != "share":
-        return low, high
-    return max(low, -1.0 if example.signed else 0.0), min(high, 1.0)
 
 
 def _within(groups: Mapping[str, Sequence[Estimate]]) -> Spread | None:
@@ -238,10 +241,10 @@ def _within(groups: Mapping[str, Sequence[Estimate]]) -> Spread | None:
     )
 
 
-def _between(means: Sequence[Estimate]) -> Spread:
+def _between(means: Sequence[Estimate], ses: Sequence[float]) -> Spread:
     return Spread(
         observed=float(_numbers(means).std(ddof=1)),
-        sampling=math.sqrt(float(_variances(means).mean())),
+        sampling=math.sqrt(float(np.mean(np.square(ses)))),
         n=len(means),
         groups=1,
     )

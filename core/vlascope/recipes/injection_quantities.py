@@ -79,7 +79,8 @@ def _of_arm(reading: Reading, verdict: Verdict, spot: Spot) -> Iterator[Quantity
             continue
         key, what = f"{prefix}.{metric}", METRICS[metric]
         label = f"{verdict.condition.replace('_', ' ')}: {what.label}"
-        yield Quantity(key=key, label=label, value=told, unit=what.unit, **place)
+        yield Quantity(key=key, label=label, value=told, unit=what.unit,
+                       bounds=what.bounds, **place)  # fmt: skip
         for role, control in controls.items():
             theirs = measuring.values(policy, control, metric, like=arm)
             own = estimate(metric, {c: v for c, v in theirs.items() if c in values})
@@ -95,6 +96,7 @@ def _of_arm(reading: Reading, verdict: Verdict, spot: Spot) -> Iterator[Quantity
                 label=f"{label}, {spoken(role)}{' (zero by definition)' if zero else ''}",
                 value=own,
                 unit=what.unit,
+                bounds=what.bounds,
                 **where,
             )
             if zero:
@@ -102,8 +104,9 @@ def _of_arm(reading: Reading, verdict: Verdict, spot: Spot) -> Iterator[Quantity
             compared = paired(metric, values, theirs)
             set_against = f"{label}, against {spoken(role)}"
             made = Quantity.of(
-                f"{key}.against.{role}", set_against, compared, against=spoken(role), unit=what.unit
-            )
+                f"{key}.against.{role}", set_against, compared, against=spoken(role),
+                unit=what.unit, bounds=what.bounds,
+            )  # fmt: skip
             about = metric == verdict.metric and role in DECIDING
             yield made.model_copy(update=place | ({"p": verdict.adjusted} if about else {}))
 

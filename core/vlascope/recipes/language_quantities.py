@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from vlascope.counterfactuals.sensitivity import Interaction
 from vlascope.counterfactuals.structure import SHARED, UNIQUE
 from vlascope.recipes.language_section import Heard, Judged, followed, heard
-from vlascope.study.metrics import METRICS
-from vlascope.study.quantity import Quantity
+from vlascope.study.metrics import METRICS, Metric
+from vlascope.study.quantity import Quantity, of_difference
 
 if TYPE_CHECKING:
     from vlascope.recipes.language import Language
@@ -35,6 +35,7 @@ def language_quantities(recipe: Language, reading: Reading) -> tuple[Quantity, .
             label=f"{metric.label}, own prompt, {structure} scenes",
             value=found.own.get(structure),
             unit=metric.unit,
+            bounds=metric.bounds,
             why_not="" if structure in found.structure else _no_scene(structure),
         )
         for structure in (SHARED, UNIQUE)
@@ -61,13 +62,14 @@ def _of_variant(recipe: Language, found: Heard, judged: Judged, variant: str) ->
             label=f"{metric.label}, {label}",
             value=found.rates[judged.found.variant, structure],
             unit=metric.unit,
+            bounds=metric.bounds,
         )
-        made = Quantity.of(key, label, effect, against=OWN, unit=metric.unit)
+        made = Quantity.of(key, label, effect, against=OWN, unit=metric.unit, bounds=metric.bounds)
         yield made.model_copy(update={"p": judged.effect_p[structure]})
-    yield _interaction(f"{prefix}.interaction.{variant}", words, judged, metric.unit)
+    yield _interaction(f"{prefix}.interaction.{variant}", words, judged, metric)
 
 
-def _interaction(key: str, words: str, judged: Judged, unit: str) -> Quantity:
+def _interaction(key: str, words: str, judged: Judged, metric: Metric) -> Quantity:
     found: Interaction | None = judged.found.interaction
     label = f"{words}: effect in shared minus unique scenes"
     if found is None:
@@ -78,7 +80,8 @@ def _interaction(key: str, words: str, judged: Judged, unit: str) -> Quantity:
         key=key,
         label=label,
         value=found.difference,
-        unit=unit,
+        unit=metric.unit,
+        bounds=of_difference(of_difference(metric.within)),
         signed=True,
         against="the effect in unique scenes",
         p=judged.interaction_p,

@@ -9,6 +9,7 @@ from vlascope.recipes.vision_judging import Judged
 from vlascope.recipes.vision_section import Chapter
 from vlascope.recipes.vision_tables import Numbers
 from vlascope.statistics import rate
+from vlascope.study.metrics import METRICS
 from vlascope.study.quantity import Quantity
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def _of_arm(label: str, judged: Judged, numbers: Numbers) -> Iterator[Quantity]:
     if not moved.n:
         return
     key = f"vision.displacement.{label}"
-    yield Quantity(key=key, label=f"displacement, {words}", value=moved, unit="m")
+    yield Quantity(key=key, label=f"displacement, {words}", value=moved, unit="m",
+                   bounds=METRICS["displacement"].bounds)  # fmt: skip
     beyond = Quantity.of(
         f"{key}.against.control", f"displacement, {words}, beyond faint noise",
-        judged.moved.comparison, against=CONTROL, unit="m",
+        judged.moved.comparison, against=CONTROL, unit="m", bounds=METRICS["displacement"].bounds,
     )  # fmt: skip
     yield beyond.model_copy(update={"p": judged.moved.p})
 

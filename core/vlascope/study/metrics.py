@@ -8,6 +8,7 @@ from typing import Final
 
 from vlascope.study import measures
 from vlascope.study.measures import behaviour, override_verdict
+from vlascope.study.quantity import Bounds
 from vlascope.study.trio import Trio, cosine
 
 __all__ = ["METRICS", "Metric", "Trio", "behaviour", "cosine", "override_verdict"]
@@ -23,6 +24,7 @@ class Metric:
         binary: whether values are 0 or 1.
         needs: what it cannot do without.
         meaning: one sentence.
+        bounds: the least and the most that it can be, where its unit does not say it.
     """
 
     label: str
@@ -31,6 +33,14 @@ class Metric:
     needs: str
     meaning: str
     measure: Callable[[Trio], float | None]
+    bounds: Bounds | None = None
+
+    @property
+    def within(self) -> Bounds:
+        """The least and the most that it can be; None where nothing bounds it."""
+        if self.bounds is not None:
+            return self.bounds
+        return (0.0, 1.0) if self.unit == "share" else (None, None)
 
 
 METRICS: Final[Mapping[str, Metric]] = {
@@ -65,6 +75,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "baseline",
         "Distance of the end effector from the paired baseline, mean over common steps.",
         measures.mean_displacement,
+        (0.0, None),
     ),
     "final_displacement": Metric(
         "final end-effector displacement",
@@ -73,6 +84,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "baseline",
         "Distance of the end effector from the paired baseline at the last common step.",
         measures.final_displacement,
+        (0.0, None),
     ),
     "action_cosine": Metric(
         "action cosine (flattened)",
@@ -81,6 +93,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "baseline",
         "Cosine to the paired baseline's actions, flattened over common steps.",
         measures.action_cosine,
+        (-1.0, 1.0),
     ),
     "action_cosine_mean": Metric(
         "action cosine (time-mean)",
@@ -89,6 +102,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "baseline",
         "Cosine to the paired baseline's action at each common step, mean over steps.",
         measures.action_cosine_mean,
+        (-1.0, 1.0),
     ),
     "velocity_cosine": Metric(
         "end-effector-velocity cosine",
@@ -97,6 +111,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "baseline",
         "Cosine to the paired baseline's end-effector velocities, flattened over common steps.",
         measures.velocity_cosine,
+        (-1.0, 1.0),
     ),
     "override": Metric(
         "override (path nearer to source)",
@@ -137,6 +152,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "source",
         "Cosine of end-effector velocities to the source's, flattened over common steps.",
         measures.source_alignment,
+        (-1.0, 1.0),
     ),
     "source_alignment_rank": Metric(
         "alignment to source, rank among unrelated",
@@ -146,6 +162,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "Share of unrelated baseline episodes (of neither this task nor the source's) to which the "
         "velocities are less alike than to the source's: 0.5 is chance.",
         measures.source_alignment_rank,
+        (0.0, 1.0),
     ),
     "object_moved": Metric(
         "object moved",
@@ -154,6 +171,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "objects",
         "Distance between first and last position of the object that moved most.",
         measures.object_moved,
+        (0.0, None),
     ),
     "objects_disturbed": Metric(
         "an object moved (> 1 cm)",
@@ -171,6 +189,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "Distance between an object's final positions here and in the paired baseline, the "
         "largest over objects.",
         measures.object_displacement,
+        (0.0, None),
     ),
     "hand_speed": Metric(
         "hand speed",
@@ -179,6 +198,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "",
         "Path length of the end effector per environment step, mean over the episode.",
         measures.hand_speed,
+        (0.0, None),
     ),
     "hand_height": Metric(
         "hand height",

@@ -59,7 +59,8 @@ def _counts(counted: Mapping[str, Mapping[str, int]], recipe: ConceptRecipe) -> 
                     value=float(numbers[name]), low=None, high=None, n=judged, method=method
                 )
                 key = f"concepts.{name}"
-                yield Quantity(key=key, label=label, value=value, unit="1", pathway=pathway)
+                yield Quantity(key=key, label=label, value=value, unit="1", pathway=pathway,
+                               bounds=(0.0, None))  # fmt: skip
 
 
 def _rates(reading: Reading, part: str, chosen: Sequence[Chosen]) -> Iterator[Quantity]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vlascope.hooks import HookPoint
 from vlascope.statistics import Estimate
-from vlascope.study.quantity import Quantity
+from vlascope.study.quantity import Bounds, Quantity, of_difference
 
 if TYPE_CHECKING:
     from vlascope.study.recipe import Reading
@@ -20,6 +20,8 @@ __all__ = ["probes_quantities"]
 
 Row = Mapping[str, Any]
 _READ: Final = {"R²": "r2", "balanced accuracy": "accuracy"}
+_BOUNDS: Final[Mapping[str, Bounds]] = {"R²": (None, 1.0), "balanced accuracy": (0.0, 1.0)}
+"""An R² of held-out episodes may be as far below zero as it likes."""
 CONTROL = "control tasks, whose labels are dealt out anew"
 
 
@@ -105,10 +107,12 @@ def _at(one: _Read, layers: Mapping[str, int]) -> Iterator[Quantity]:
     point, layer = one.point, one.point.layer
     at = None if layer is None else layer / max(1, layers[point.pathway] - 1)
     where: dict[str, Any] = {"pathway": point.pathway, "site": point.site, "at": at}
-    yield Quantity(key=_key(one), label=_label(one), value=one.score, unit="1", p=one.p, **where)
+    yield Quantity(key=_key(one), label=_label(one), value=one.score, unit="1", p=one.p,
+                   bounds=_BOUNDS[one.metric], **where)  # fmt: skip
     yield Quantity(
         key=f"probes.selectivity.{one.group}", label=f"{_label(one)}, selectivity",
-        value=one.selectivity, unit="1", signed=True, against=CONTROL, p=one.p, **where,
+        value=one.selectivity, unit="1", signed=True, against=CONTROL, p=one.p,
+        bounds=of_difference(_BOUNDS[one.metric]), **where,
     )  # fmt: skip
 
 
@@ -126,6 +130,7 @@ def _summaries(read: Sequence[_Read]) -> Iterator[Quantity]:
             key=f"probes.best_{_READ[best.metric]}.{best.group}",
             label=f"{_label(best)}, best of {len(mine)} layers",
             value=best.score,
+            bounds=_BOUNDS[best.metric],
             **where,
         )
         if first.point.layer == 0:
@@ -133,6 +138,7 @@ def _summaries(read: Sequence[_Read]) -> Iterator[Quantity]:
                 key=f"probes.first_{_READ[first.metric]}.{first.group}",
                 label=f"{_label(first)}, first layer",
                 value=first.score,
+                bounds=_BOUNDS[first.metric],
                 **where,
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vlascope.statistics import Estimate
-from vlascope.study.quantity import Quantity
+from vlascope.study.quantity import Bounds, Quantity
 from vlascope_sae.recipes.hooked import Hooked, between_kinds, hooked_arms, outcome_of
 from vlascope_sae.recipes.tables import learned_from
 
@@ -20,6 +20,7 @@ __all__ = ["saes_quantities"]
 _UNHOOKED = "the policy without the splice"
 _RANDOM = "an error of equal norm in a random direction"
 _MEAN = "the mean activation"
+_POSITIVE: Bounds = (0.0, None)
 
 
 def saes_quantities(recipe: SAEs, reading: Reading) -> tuple[Quantity, ...]:
@@ -64,34 +65,41 @@ _WHAT = (
 def _judged(found: Judged, variant: str, words: str, where: dict[str, Any]) -> Iterator[Quantity]:
     """What an autoencoder keeps, offline; `variant` ends its keys and `words` are in its labels."""
 
-    def of(key: str, label: str, value: Estimate, unit: str = "1", **more: Any) -> Quantity:
+    def of(
+        key: str, label: str, value: Estimate, bounds: Bounds = (None, None), **more: Any
+    ) -> Quantity:
         return Quantity(
             key=f"saes.{key}.{variant}",
             label=f"{label} ({words})",
             value=value,
-            unit=unit,
+            bounds=bounds,
             pathway=found.pathway,
             at=found.at,
             **where,
-            **more,
+            **({"unit": "1"} | more),
         )
 
-    yield of("fvu", "Variance unexplained", found.fvu)
-    yield of("spliced_fvu", "Variance of tokens unexplained", found.spliced_fvu)
-    yield of("l0", "Latents that fire", found.l0)
+    yield of("fvu", "Variance unexplained", found.fvu, _POSITIVE)
+    yield of("spliced_fvu", "Variance of tokens unexplained", found.spliced_fvu, _POSITIVE)
+    yield of("l0", "Latents that fire", found.l0, _POSITIVE)
     share = {"low": None, "high": None} if found.l0.value is None else _scaled(found.l0, found.d_in)
-    yield of("l0_relative", "Latents that fire, of the width", found.l0.model_copy(update=share))
-    yield of("silent_share", "Latents silent on held-out episodes", found.silent, "share")
+    yield of("l0_relative", "Latents that fire, of the width", found.l0.model_copy(update=share),
+             _POSITIVE)  # fmt: skip
+    yield of("silent_share", "Latents silent on held-out episodes", found.silent, (0.0, 1.0),
+             unit="share")  # fmt: skip
     if found.action is None:
         return
     a = found.action
     ratio: dict[str, Any] = {"norm_ratio": a.dx_ratio}
-    yield of("action_error", "Change of the plan", a.splice, **ratio)
-    yield of("action_error_random", "Change of the plan, random error", a.random, **ratio)
-    yield of("action_error_mean", "Change of the plan, mean activation", a.mean)
+    yield of("action_error", "Change of the plan", a.splice, _POSITIVE, **ratio)
+    yield of(
+        "action_error_random", "Change of the plan, random error", a.random, _POSITIVE, **ratio
+    )
+    yield of("action_error_mean", "Change of the plan, mean activation", a.mean, _POSITIVE)
     yield of("action_error_against_random", "Change of the plan beyond a random error's",
              a.against_random, signed=True, against=_RANDOM, **ratio)  # fmt: skip
-    yield of("action_fidelity", "Action fidelity", a.fidelity, against=_MEAN, **ratio)
+    yield of("action_fidelity", "Action fidelity", a.fidelity, (None, 1.0), against=_MEAN,
+             **ratio)  # fmt: skip
 
 
 def _classes(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
@@ -104,6 +112,7 @@ def _classes(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
         auc = Estimate(value=found.general.rate_auc, low=None, high=None, n=found.general.alive,
                        method="over features: no interval")  # fmt: skip
         yield Quantity(key=f"saes.general_rate_auc.{found.per}", value=auc, unit="1",
+                       bounds=(0.0, 1.0),
                        label=f"Firing rate tells general from memorised, AUC ({kind})",
                        **place)  # fmt: skip
 

@@ -6,9 +6,17 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vlascope.comparison.members import Spot
-from vlascope.comparison.report.drawings import Beside, Drawing, Forest, ForestRow, Profile, Strand
+from vlascope.comparison.report.drawings import (
+    Beside,
+    Drawing,
+    Forest,
+    ForestRow,
+    Profile,
+    Strand,
+    is_null,
+)
 from vlascope.comparison.report.maps import against, maps
-from vlascope.comparison.report.places import Held, by
+from vlascope.comparison.report.places import Held, by, where
 from vlascope.comparison.report.saying import axis_of, capital, file_name
 from vlascope.statistics import Estimate
 
@@ -19,6 +27,8 @@ Pooled = Mapping[Spot, ForestRow]
 
 MOST_ROWS = 60
 """Of one forest; longer ones are parted."""
+
+WHOLE = "whole policy"
 
 
 def arranged(
@@ -46,8 +56,8 @@ def arranged(
     found: list[Drawing] = [
         *_profiles(question, thirds, "thirds", claimed),
         *_profiles(question, layers, "depth", claimed),
-        *maps(question, layers),
-        *against(question, drawn),
+        *maps(question, layers, claimed),
+        *against(question, drawn, claimed),
         *_forests(question, rest, {h.spot: h for h in shown}, pooled, claimed),
     ]
     if found and all(d.folded for d in found):
@@ -128,9 +138,10 @@ def _forests(
 ) -> Iterator[Forest]:  # fmt: skip
     """One per measure, or per kind of measure where it has no place; parted where too long."""
     for (head, *_), mine in by(held, _kind).items():
-        for few in _parted(mine):
+        parts = list(_parted(mine))
+        for few in parts:
             example = few[0].example
-            rows = tuple(row for one in few for row in _rows(one, known, pooled))
+            rows = tuple(row for one in _headed(few) for row in _rows(*one, known, pooled))
             yield Forest(
                 name=_name(question, head),
                 title=_heading(few, head),
@@ -139,7 +150,8 @@ def _forests(
                 signed=example.signed,
                 axis=axis_of(example),
                 rows=rows,
-                folded=not any(claimed(h.key) for h in few) or _seen_in_profile(few, rows),
+                folded=not any(claimed(h.key) for h in few)
+                or _seen_in_profile(mine, rows, parts=len(parts)),
             )
 
 
@@ -148,10 +160,10 @@ def _name(question: str, key: str, kind: str = "") -> str:
     return file_name("" if key.startswith(question) else question, key, kind)
 
 
-def _seen_in_profile(held: Sequence[Held], rows: Sequence[ForestRow]) -> bool:
-    """Whether a profile shows the same numbers and there are no controls to set beside them."""
+def _seen_in_profile(held: Sequence[Held], rows: Sequence[ForestRow], *, parts: int) -> bool:
+    """Whether a profile shows the same numbers, and this neither their controls in one piece."""
     thirds = [h for h in held if h.spot.depth]
-    return _has_line(thirds) and not any(row.controls for row in rows)
+    return _has_line(thirds) and (parts > 1 or not any(row.controls for row in rows))
 
 
 def _kind(one: Held) -> tuple[str, Hashable, Hashable]:
@@ -178,24 +190,38 @@ def _parted(held: Sequence[Held]) -> Iterator[Sequence[Held]]:
     yield kept
 
 
-def _rows(one: Held, known: Mapping[Spot, Held], pooled: Pooled) -> Iterator[ForestRow]:
+def _headed(held: Sequence[Held]) -> Iterator[tuple[Held, str]]:
+    """Each with what sets it apart from the others: its place alone where all measure the same."""
+    same = len({h.example.label for h in held}) == 1 and len(held) > 1
+    for one in held:
+        yield one, (where(one.spot) or WHOLE) if same else one.title
+
+
+def _rows(
+    one: Held, heading: str, known: Mapping[Spot, Held], pooled: Pooled
+) -> Iterator[ForestRow]:
     beside = _beside(one, known)
     for entry, value in one.values.items():
         controls = tuple(
-            Beside(label=label, value=theirs[entry])
+            Beside(label=label, value=theirs.values[entry])
             for label, theirs in beside.items()
-            if entry in theirs
+            if entry in theirs.values
         )
-        yield ForestRow(label=entry, entry=entry, group=one.title, value=value, controls=controls)
+        yield ForestRow(label=entry, entry=entry, group=heading, value=value, controls=controls)
     if one.spot in pooled:
-        yield pooled[one.spot].model_copy(update={"group": one.title})
+        both = tuple(
+            Beside(label=label, value=pooled[held.spot].value)
+            for label, held in beside.items()
+            if held.spot in pooled
+        )
+        yield pooled[one.spot].model_copy(update={"group": heading, "controls": both})
 
 
-def _beside(one: Held, known: Mapping[Spot, Held]) -> dict[str, Mapping[str, Estimate]]:
-    """The values of each control at the same place, by entry."""
+def _beside(one: Held, known: Mapping[Spot, Held]) -> dict[str, Held]:
+    """Each control at the same place."""
     start = f"{one.key}."
     return {
-        other.key.removeprefix(start).replace("_", " "): held.values
+        other.key.removeprefix(start).replace("_", " "): held
         for other, held in known.items()
         if other.key.startswith(start)
         and "." not in other.key.removeprefix(start)
@@ -207,8 +233,12 @@ def _beside(one: Held, known: Mapping[Spot, Held]) -> dict[str, Mapping[str, Est
 def _legend(held: Sequence[Held], rows: Sequence[ForestRow]) -> str:
     """What the marks are."""
     told = _told(held)
-    if any(row.controls for row in rows):
-        told += " Grey: the same measure under each control."
+    controls = {c.label for row in rows for c in row.controls}
+    if any(map(is_null, controls)):
+        told += " Bands: the interval of the same measure where the edit has a random direction and"
+        told += " the same norm, an upright line at its value."
+    if not all(map(is_null, controls)):
+        told += " Grey marks: the same measure under each other control."
     if any(not row.entry for row in rows):
         told += " Diamonds: random-effects means over architectures"
         spread = any(row.spread for row in rows)

@@ -18,6 +18,8 @@ __all__ = [
     "HeatPanel",
     "Profile",
     "Strand",
+    "is_null",
+    "trails",
 ]
 
 
@@ -101,12 +103,23 @@ class Forest(_Drawn):
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The controls that any row has, in the order they are met."""
-        return tuple(dict.fromkeys(c.label for row in self.rows for c in row.controls))
+        """The controls that any row has: those drawn as bands first, then as they are met."""
+        met = dict.fromkeys(c.label for row in self.rows for c in row.controls)
+        return tuple(sorted(met, key=lambda label: not is_null(label)))
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The controls that have marks of their own, below their row."""
+        return tuple(label for label in self.controls if not is_null(label))
+
+
+def is_null(control: str) -> bool:
+    """Whether a control is what chance would do (an edit drawn at random): drawn as a band."""
+    return control.startswith("random")
 
 
 class Dot(_Frozen):
-    """One thing measured in two ways."""
+    """One thing measured in two ways; dots of an entry in one panel are joined."""
 
     entry: str
     panel: str
@@ -124,6 +137,15 @@ class Dots(_Drawn):
     x_unit: str = "1"
     panels: tuple[str, ...]
     dots: tuple[Dot, ...]
+
+
+def trails(drawing: Dots, panel: str) -> dict[str, list[Dot]]:
+    """The dots of one panel by entry, from left to right."""
+    found: dict[str, list[Dot]] = {}
+    for dot in drawing.dots:
+        if dot.panel == panel:
+            found.setdefault(dot.entry, []).append(dot)
+    return {e: sorted(mine, key=lambda d: d.x.value or 0.0) for e, mine in found.items()}
 
 
 class HeatPanel(_Frozen):

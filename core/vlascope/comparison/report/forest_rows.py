@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from vlascope.comparison.report.drawings import Forest, ForestRow
 
-__all__ = ["Line", "below", "placed"]
+__all__ = ["BAND", "Line", "below", "placed"]
 
 WIDEST = 32
 """Letters of a heading's line, so that a narrow screen shows them all."""
@@ -38,6 +38,13 @@ def placed(drawing: Forest) -> tuple[Line, ...]:
     return tuple(found)
 
 
-def below(index: int, drawing: Forest) -> float:
-    """How far under its row a control stands; all of them within half a row."""
-    return 0.56 * (index + 1) / (len(drawing.controls) + 1)
+BAND = 0.27
+"""Half the height of a band, in rows."""
+
+
+def below(label: str, drawing: Forest) -> float:
+    """How far under its row a control's mark stands: clear of the row's band and the next row's."""
+    share = (drawing.marked.index(label) + 1) / (len(drawing.marked) + 1)
+    if len(drawing.marked) == len(drawing.controls):
+        return 0.56 * share
+    return BAND + (1 - 2 * BAND) * share

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlascope.comparison.report.drawings import (
+    Dot,
     Dots,
     Drawing,
     Forest,
@@ -13,9 +14,19 @@ from vlascope.comparison.report.drawings import (
     HeatPanel,
     Profile,
     Strand,
+    trails,
 )
 from vlascope.comparison.report.interactive_forest import forest
-from vlascope.comparison.report.scales import dodged, of_unit, printed, span, whiskers
+from vlascope.comparison.report.scales import (
+    ASIDE,
+    dodged,
+    of_unit,
+    printed,
+    rounded,
+    span,
+    whiskers,
+    widened,
+)
 from vlascope.comparison.report.styles import Look
 from vlascope.comparison.report.traces import Panel, bars, marks
 from vlascope.report.wording import interval
@@ -54,12 +65,13 @@ def _profile(drawing: Profile, entries: Mapping[str, Look]) -> tuple[Panel, ...]
 
 def _line(strand: Strand, drawing: Profile, entries: Mapping[str, Look]) -> dict[str, Any]:
     look = entries[strand.entry]
-    values = [of_unit(v.value, drawing.unit) for v in strand.values]
+    values = [rounded(of_unit(v.value, drawing.unit)) for v in strand.values]
+    places = dodged(strand.at, strand.entry, list(entries))
     return {
         **marks(strand.entry, look, 8),
         "mode": "lines+markers",
         "line": {"color": look.colour, "dash": look.dash, "width": 1.8},
-        "x": dodged(strand.at, strand.entry, list(entries)),
+        "x": [rounded(x) for x in places],
         "y": values,
         "error_y": bars(whiskers(strand.values, drawing.unit), 1.0),
         "customdata": [
@@ -75,28 +87,39 @@ def _dots(drawing: Dots, entries: Mapping[str, Look]) -> tuple[Panel, ...]:
     high = span([d.y for d in drawing.dots], drawing.unit, signed=drawing.signed)
     panels = []
     for panel in drawing.panels:
-        traces = [
-            {
-                **marks(d.entry, entries[d.entry], 10),
-                "mode": "markers",
-                "x": [of_unit(d.x.value, drawing.x_unit)],
-                "y": [of_unit(d.y.value, drawing.unit)],
-                "error_y": bars(whiskers([d.y], drawing.unit), 1.2),
-                "customdata": [f"{interval(d.x, drawing.x_unit)}<br>{printed(d.y, drawing)}"],
-                "hovertemplate": f"{d.entry}, {d.label}<br>%{{customdata}}<extra></extra>",
-            }
-            for d in drawing.dots
-            if d.panel == panel
-        ]
+        here = trails(drawing, panel)
+        traces = [_trail(entry, here, drawing, entries[entry], wide[1] - wide[0]) for entry in here]
         layout = {
             "height": 320,
             "margin": _MARGIN,
             "showlegend": False,
-            "xaxis": {"title": {"text": drawing.x_axis}, "range": wide},
+            "xaxis": {"title": {"text": drawing.x_axis}, "range": widened(wide)},
             "yaxis": {"title": {"text": drawing.y_axis}, "range": high},
         }
         panels.append((panel, {"data": traces, "layout": layout}))
     return tuple(panels)
+
+
+def _trail(
+    entry: str, here: Mapping[str, Sequence[Dot]], drawing: Dots, look: Look, length: float
+) -> dict[str, Any]:
+    """An entry's points in a panel, moved aside of the others there."""
+    dots = here[entry]
+    short = drawing.x_axis.partition(":")[0]
+    xs = [of_unit(d.x.value, drawing.x_unit) for d in dots]
+    return {
+        **marks(entry, look, 9),
+        "mode": "lines+markers",
+        "line": {"color": look.colour, "dash": look.dash, "width": 1.4},
+        "x": [rounded(x) for x in dodged(xs, entry, list(here), ASIDE * length)],
+        "y": [rounded(of_unit(d.y.value, drawing.unit)) for d in dots],
+        "error_y": bars(whiskers([d.y for d in dots], drawing.unit), 1.2),
+        "customdata": [
+            f"{d.label}<br>{short} {interval(d.x, drawing.x_unit)}<br>{printed(d.y, drawing)}"
+            for d in dots
+        ],
+        "hovertemplate": f"{entry}, %{{customdata}}<extra></extra>",
+    }
 
 
 def _heat(drawing: Heat) -> tuple[Panel, ...]:
@@ -112,7 +135,7 @@ def _map(panel: HeatPanel, drawing: Heat, reach: list[float]) -> dict[str, Any]:
             {
                 "type": "heatmap",
                 "z": [
-                    [None if c is None else of_unit(c.value, drawing.unit) for c in row]
+                    [None if c is None else rounded(of_unit(c.value, drawing.unit)) for c in row]
                     for row in panel.cells
                 ],
                 "x": columns,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlascope.comparison.report.drawings import Forest
-from vlascope.comparison.report.forest_rows import Line, below, placed
-from vlascope.comparison.report.scales import of_unit, printed, span, whiskers
-from vlascope.comparison.report.styles import CONTROL_SYMBOLS, Look
+from vlascope.comparison.report.drawings import Forest, is_null
+from vlascope.comparison.report.forest_rows import BAND, Line, below, placed
+from vlascope.comparison.report.scales import of_unit, printed, rounded, span, whiskers
+from vlascope.comparison.report.styles import CONTROL_SYMBOLS, GREY, Look
 from vlascope.comparison.report.traces import Panel, bars, marks
+from vlascope.statistics import Estimate
 
 __all__ = ["forest"]
 
@@ -49,8 +50,11 @@ def forest(drawing: Forest, entries: Mapping[str, Look]) -> tuple[Panel, ...]:
         "shapes": [_spread(line, drawing.unit) for line in lines if line.row and line.row.spread],
         "annotations": [*_headings(lines), *_counts(lines)],
     }
-    traces = [_mark(line, drawing, entries) for line in lines if line.row is not None]
-    traces += [_grey(lines, label, i, drawing) for i, label in enumerate(drawing.controls)]
+    traces = [
+        t for label in drawing.controls if is_null(label) for t in _band(lines, label, drawing)
+    ]
+    traces += [_mark(line, drawing, entries) for line in lines if line.row is not None]
+    traces += [_grey(lines, label, drawing) for label in drawing.marked]
     return ((drawing.title, {"data": traces, "layout": layout}),)
 
 
@@ -65,7 +69,7 @@ def _mark(line: Line, drawing: Forest, entries: Mapping[str, Look]) -> dict[str,
     return {
         **kind,
         "mode": "markers",
-        "x": [of_unit(row.value.value, drawing.unit)],
+        "x": [rounded(of_unit(row.value.value, drawing.unit))],
         "y": [line.y],
         "error_x": bars(whiskers([row.value], drawing.unit), 1.6 if row.entry else 2.6),
         "customdata": [told],
@@ -73,25 +77,57 @@ def _mark(line: Line, drawing: Forest, entries: Mapping[str, Look]) -> dict[str,
     }
 
 
-def _grey(lines: tuple[Line, ...], label: str, index: int, drawing: Forest) -> dict[str, Any]:
+def _band(lines: tuple[Line, ...], label: str, drawing: Forest) -> Iterator[dict[str, Any]]:
+    """What chance would do behind every row that has it: its interval, and its value upright."""
+    found = list(_of_control(lines, label))
+    below, above = whiskers([v for _, v in found], drawing.unit)
+    at = [of_unit(v.value, drawing.unit) for _, v in found]
+    shared = {
+        "name": label,
+        "legendgroup": "controls",
+        "y": [line.y for line, _ in found],
+        "customdata": [printed(v, drawing) for _, v in found],
+        "hovertemplate": f"{label}<br>%{{customdata}}<extra></extra>",
+    }
+    yield {
+        **shared,
+        "type": "bar",
+        "orientation": "h",
+        "base": [rounded(x - b) for x, b in zip(at, below, strict=True)],
+        "x": [rounded(b + a) for b, a in zip(below, above, strict=True)],
+        "width": 2 * BAND,
+        "marker": {"color": "rgba(138, 143, 152, 0.3)", "line": {"width": 0}},
+    }
+    yield {
+        **shared,
+        "type": "scatter",
+        "mode": "markers",
+        "x": [rounded(x) for x in at],
+        "marker": {"symbol": "line-ns-open", "size": 16, "color": GREY, "line": {"width": 1.8}},
+    }
+
+
+def _of_control(lines: tuple[Line, ...], label: str) -> Iterator[tuple[Line, Estimate]]:
+    """Its value of every row that has it."""
+    for line in lines:
+        for control in line.row.controls if line.row is not None else ():
+            if control.label == label:
+                yield line, control.value
+
+
+def _grey(lines: tuple[Line, ...], label: str, drawing: Forest) -> dict[str, Any]:
     """One control of every row that has it, a little lower than its row."""
-    found = [
-        (line, c.value)
-        for line in lines
-        if line.row is not None
-        for c in line.row.controls
-        if c.label == label
-    ]
-    symbol = CONTROL_SYMBOLS[index % len(CONTROL_SYMBOLS)][0]
+    found = list(_of_control(lines, label))
+    symbol = CONTROL_SYMBOLS[drawing.marked.index(label) % len(CONTROL_SYMBOLS)][0]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": label,
         "legendgroup": "controls",
-        "x": [of_unit(v.value, drawing.unit) for _, v in found],
-        "y": [line.y - below(index, drawing) for line, _ in found],
+        "x": [rounded(of_unit(v.value, drawing.unit)) for _, v in found],
+        "y": [rounded(line.y - below(label, drawing)) for line, _ in found],
         "error_x": bars(whiskers([v for _, v in found], drawing.unit), 1.0),
-        "marker": {"symbol": symbol, "size": 7, "color": "#8a8f98", "line": {"width": 1.4}},
+        "marker": {"symbol": symbol, "size": 7, "color": GREY, "line": {"width": 1.4}},
         "customdata": [printed(v, drawing) for _, v in found],
         "hovertemplate": f"{label}<br>%{{customdata}}<extra></extra>",
     }
@@ -101,9 +137,9 @@ def _spread(line: Line, unit: str) -> dict[str, Any]:
     """Where another architecture is expected, dotted."""
     assert line.row is not None
     assert line.row.spread is not None
-    low, high = (of_unit(v, unit) for v in line.row.spread)
+    low, high = (rounded(of_unit(v, unit)) for v in line.row.spread)
     ends = {"x0": low, "x1": high, "y0": line.y, "y1": line.y}
-    return {"type": "line", **ends, "line": {"dash": "dot", "width": 1.4, "color": "#8a8f98"}}
+    return {"type": "line", **ends, "line": {"dash": "dot", "width": 1.4, "color": GREY}}
 
 
 def _headings(lines: tuple[Line, ...]) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from vlascope.comparison.report.styles import CONTROL_SYMBOLS, Look
+from vlascope.comparison.report.drawings import Forest, is_null
+from vlascope.comparison.report.styles import CONTROL_SYMBOLS, GREY, Look
 
 __all__ = ["control_marks", "mark"]
 
@@ -33,11 +34,19 @@ def mark(look: Look) -> Markup:
     return _drawn(look.symbol.removesuffix("-open"), look.colour, hollow=look.open)
 
 
-def control_marks() -> tuple[Markup, ...]:
-    """The grey symbols of controls, in order."""
-    return tuple(
-        _drawn(name.removesuffix("-open"), "#8a8f98", hollow=True) for name, _ in CONTROL_SYMBOLS
-    )
+def control_marks(drawing: Forest) -> dict[str, Markup]:
+    """The grey symbol of each control of a forest; a band for what is drawn at random."""
+    shapes = [name.removesuffix("-open") for name, _ in CONTROL_SYMBOLS]
+    found = {label: _BAND for label in drawing.controls if is_null(label)}
+    for i, label in enumerate(drawing.marked):
+        found[label] = _drawn(shapes[i % len(shapes)], GREY, hollow=True)
+    return found
+
+
+_BAND: Final = Markup(
+    '<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M0 3h12v6H0z" fill="{0}"'
+    ' fill-opacity=".35"/><path d="M6 2v8" stroke="{0}" stroke-width="1.8"/></svg>'
+).format(GREY)
 
 
 def _drawn(shape: str, colour: str, *, hollow: bool) -> Markup:

@@ -37,7 +37,7 @@ def page(content: ComparisonContent) -> str:
         untold=[f for f in content.findings if f.word == "not applicable"],
         tally=tally(content),
         marks={entry: mark(look) for entry, look in seen.items()},
-        control_marks=control_marks(),
+        control_marks={d.name: control_marks(d) for d in drawings if d.type == "forest"},
         panels={d.name: interactive(d, seen) for d in drawings},
         columns={c.question: columns(content, c.question) for c in content.chapters},
         methods=METHODS,

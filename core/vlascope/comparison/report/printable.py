@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vlascope.comparison.report.drawings import Dots, Drawing, Forest, Heat, Profile
-from vlascope.comparison.report.forest_rows import Line, below, placed
-from vlascope.comparison.report.scales import dodged, of_unit, span, whiskers
-from vlascope.comparison.report.styles import CONTROL_SYMBOLS, Look
+from vlascope.comparison.report.drawings import Dots, Drawing, Forest, Heat, Profile, trails
+from vlascope.comparison.report.printable_forest import WIDTH, New, forest, symbol
+from vlascope.comparison.report.scales import ASIDE, dodged, of_unit, span, whiskers, widened
+from vlascope.comparison.report.styles import Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["as_files"]
-
-_New = Callable[[float, float], "Figure"]
-"""Makes an empty figure, inches wide and high."""
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -39,9 +36,6 @@ _STYLE: Any = {
     "figure.facecolor": "white",
 }
 _KINDS: dict[str, Any] = {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}
-_BLANK: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-_WIDTH = 7.0
-"""Inches of a page's text."""
 
 
 def as_files(drawing: Drawing, entries: Mapping[str, Look]) -> dict[str, bytes]:
@@ -51,13 +45,14 @@ def as_files(drawing: Drawing, entries: Mapping[str, Look]) -> dict[str, bytes]:
         found = {}
         for kind, extra in _KINDS.items():
             file = io.BytesIO()
-            figure.savefig(file, format=kind, bbox_inches="tight", pad_inches=0.06, **extra)
+            figure.savefig(file, format=kind, **extra)
+            figure.set_layout_engine("none")  # laid out once; it takes longer than drawing
             found[kind] = file.getvalue()
     return found
 
 
 @contextmanager
-def _drawing() -> Iterator[_New]:
+def _drawing() -> Iterator[New]:
     """A maker of figures in this module's style, without a display."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -72,15 +67,15 @@ def _drawing() -> Iterator[_New]:
         yield new
 
 
-def _draw(drawing: Drawing, entries: Mapping[str, Look], new: _New) -> Figure:
+def _draw(drawing: Drawing, entries: Mapping[str, Look], new: New) -> Figure:
     if isinstance(drawing, Profile):
         return _profile(drawing, entries, new)
     if isinstance(drawing, Forest):
-        return _forest(drawing, entries, new)
+        return forest(drawing, entries, new)
     return _dots(drawing, entries, new) if isinstance(drawing, Dots) else _heat(drawing, new)
 
 
-def _profile(drawing: Profile, entries: Mapping[str, Look], new: _New) -> Figure:
+def _profile(drawing: Profile, entries: Mapping[str, Look], new: New) -> Figure:
     figure, axes = _panels(new, len(drawing.panels), 2.4)
     reach = span(
         [v for s in drawing.strands for v in s.values], drawing.unit, signed=drawing.signed
@@ -95,106 +90,44 @@ def _profile(drawing: Profile, entries: Mapping[str, Look], new: _New) -> Figure
                 linestyle=look.line,
                 linewidth=1.2,
                 elinewidth=0.7,
-                **_mark(look),
+                **symbol(look),
             )
-        ax.set(title=panel, xlabel="relative depth", xlim=(-0.05, 1.05), ylim=reach)
+        ax.set(title=panel, xlim=(-0.06, 1.06), ylim=reach)
         if drawing.signed:
             ax.axhline(0, color="#777777", linewidth=0.8)
+    figure.supxlabel("relative depth", fontsize=8)
     axes[0].set_ylabel(drawing.axis)
     _key(figure, {s.entry for s in drawing.strands}, entries)
     return figure
 
 
-def _forest(drawing: Forest, entries: Mapping[str, Look], new: _New) -> Figure:
-    lines = placed(drawing)
-    rows = [line for line in lines if line.row is not None]
-    lowest = min(line.y for line in lines)
-    figure = new(_WIDTH * 0.8, 0.9 + (0.3 if drawing.controls else 0.21) * (1 - lowest))
-    ax = figure.subplots()
-    values = [line.row.value for line in rows if line.row and line.row.entry]
-    values += [c.value for line in rows if line.row for c in line.row.controls]
-    for line in lines:
-        _forest_line(ax, line, drawing, entries)
-    ax.set(
-        xlabel=drawing.axis,
-        xlim=span(values, drawing.unit, signed=drawing.signed),
-        ylim=(lowest - 0.7, 0.8),
-        yticks=[line.y for line in rows],
-        yticklabels=[line.row.label for line in rows if line.row],
-    )
-    ax.axvline(0, color="#777777", linewidth=0.8, zorder=1)
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
-    if drawing.controls:
-        from matplotlib.lines import Line2D
-
-        grey: dict[str, Any] = {"linestyle": "", "color": "#8a8f98", "markerfacecolor": "white"}
-        marks = [
-            Line2D([], [], marker=CONTROL_SYMBOLS[i % len(CONTROL_SYMBOLS)][1], label=c, **grey)
-            for i, c in enumerate(drawing.controls)
-        ]
-        figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
-    return figure
-
-
-def _forest_line(ax: Axes, line: Line, drawing: Forest, entries: Mapping[str, Look]) -> None:
-    row, unit = line.row, drawing.unit
-    beside = ax.get_yaxis_transform()
-    if row is None:
-        ax.text(
-            0.0, line.y, line.heading, transform=beside, va="center", weight="bold", bbox=_BLANK
-        )
-        return
-    for control in row.controls:
-        index = drawing.controls.index(control.label)
-        ax.errorbar(
-            of_unit(control.value.value, unit),
-            line.y - below(index, drawing),
-            xerr=[[side[0]] for side in whiskers([control.value], unit)],
-            fmt=CONTROL_SYMBOLS[index % len(CONTROL_SYMBOLS)][1],
-            color="#8a8f98",
-            markersize=3.5,
-            markerfacecolor="white",
-            elinewidth=0.7,
-        )
-    if row.spread is not None:
-        ax.plot([of_unit(v, unit) for v in row.spread], [line.y] * 2, ":", color="k", linewidth=1)
-    how = _mark(entries[row.entry]) if row.entry else {"fmt": "d", "color": "k", "markersize": 8}
-    ax.errorbar(
-        of_unit(row.value.value, unit),
-        line.y,
-        xerr=[[side[0]] for side in whiskers([row.value], unit)],
-        elinewidth=1.2,
-        **how,
-    )
-    ax.text(
-        1.01,
-        line.y,
-        f"{'n' if row.entry else 'k'} = {row.value.n}",
-        transform=beside,
-        va="center",
-        fontsize=7,
-    )
-
-
-def _dots(drawing: Dots, entries: Mapping[str, Look], new: _New) -> Figure:
+def _dots(drawing: Dots, entries: Mapping[str, Look], new: New) -> Figure:
     figure, axes = _panels(new, len(drawing.panels), 2.6)
     wide = span([d.x for d in drawing.dots], drawing.x_unit, signed=False)
     high = span([d.y for d in drawing.dots], drawing.unit, signed=drawing.signed)
     for ax, panel in zip(axes, drawing.panels, strict=False):
-        for dot in (d for d in drawing.dots if d.panel == panel):
-            bars = [[side[0]] for side in whiskers([dot.y], drawing.unit)]
-            x, y = of_unit(dot.x.value, drawing.x_unit), of_unit(dot.y.value, drawing.unit)
-            ax.errorbar(x, y, yerr=bars, elinewidth=0.9, **_mark(entries[dot.entry]))
-        ax.set(title=panel, xlabel=drawing.x_axis, xlim=wide, ylim=high)
+        here = trails(drawing, panel)
+        for entry, dots in here.items():
+            xs = [of_unit(d.x.value, drawing.x_unit) for d in dots]
+            ax.errorbar(
+                dodged(xs, entry, list(here), ASIDE * (wide[1] - wide[0])),
+                [of_unit(d.y.value, drawing.unit) for d in dots],
+                yerr=whiskers([d.y for d in dots], drawing.unit),
+                linestyle=entries[entry].line,
+                linewidth=1,
+                elinewidth=0.8,
+                **symbol(entries[entry]),
+            )
+        ax.set(title=panel, xlim=widened(wide), ylim=high)
+    figure.supxlabel(drawing.x_axis, fontsize=8)
     axes[0].set_ylabel(drawing.y_axis)
     _key(figure, {d.entry for d in drawing.dots}, entries)
     return figure
 
 
-def _heat(drawing: Heat, new: _New) -> Figure:
+def _heat(drawing: Heat, new: New) -> Figure:
     tallest = max(len(p.rows) for p in drawing.panels)
-    figure, axes = _panels(new, len(drawing.panels), 0.9 + 0.2 * tallest, across=2)
+    figure, axes = _panels(new, len(drawing.panels), 0.9 + 0.2 * tallest, across=2, same=False)
     cells = [c for p in drawing.panels for row in p.cells for c in row if c is not None]
     low, high = span(cells, drawing.unit, signed=drawing.signed, bare=True)
     bar = None
@@ -213,24 +146,21 @@ def _heat(drawing: Heat, new: _New) -> Figure:
     return figure
 
 
-def _panels(new: _New, count: int, height: float, across: int = 3) -> tuple[Figure, Sequence[Axes]]:
+def _panels(
+    new: New, count: int, height: float, across: int = 3, *, same: bool = True
+) -> tuple[Figure, Sequence[Axes]]:
+    """Panels in rows; `same` where they share their axes, whose numbers stand at the rim alone."""
     columns = min(count, across)
     down = math.ceil(count / columns)
-    width = _WIDTH if columns > 1 else _WIDTH * 0.6
+    width = WIDTH if columns > 1 else WIDTH * 0.6
     figure = new(width, height * down + 0.5)
-    axes = list(figure.subplots(down, columns, squeeze=False).flat)
+    grid = figure.subplots(down, columns, squeeze=False, sharex=same, sharey=same)
+    axes = list(grid.flat)
     for ax in axes[count:]:
         ax.set_visible(False)
+    for ax in axes[max(0, count - columns) : count] if same else ():
+        ax.xaxis.set_tick_params(labelbottom=True)
     return figure, axes
-
-
-def _mark(look: Look) -> dict[str, Any]:
-    return {
-        "color": look.colour,
-        "marker": look.marker,
-        "markersize": 5,
-        "markerfacecolor": "white" if look.open else look.colour,
-    }
 
 
 def _key(figure: Figure, shown: set[str], entries: Mapping[str, Look]) -> None:
@@ -238,7 +168,7 @@ def _key(figure: Figure, shown: set[str], entries: Mapping[str, Look]) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
-        Line2D([], [], label=entry, **{"linestyle": look.line, **_mark(look)})
+        Line2D([], [], label=entry, **{"linestyle": look.line, **symbol(look)})
         for entry, look in entries.items()
         if entry in shown
     ]

@@ -8,7 +8,7 @@ from typing import Protocol
 from vlascope.report.wording import interval
 from vlascope.statistics import Estimate
 
-__all__ = ["dodged", "of_unit", "printed", "span", "whiskers"]
+__all__ = ["ASIDE", "dodged", "of_unit", "printed", "rounded", "span", "whiskers", "widened"]
 
 
 class _Measured(Protocol):
@@ -23,6 +23,11 @@ def of_unit(value: float | None, unit: str) -> float:
     if value is None:
         return float("nan")
     return 100 * value if unit == "m" else value
+
+
+def rounded(value: float) -> float:
+    """Five digits, more than a screen shows: a page holds thousands of numbers."""
+    return float(f"{value:.5g}")
 
 
 def printed(found: Estimate, measured: _Measured) -> str:
@@ -67,7 +72,24 @@ def span(values: Sequence[Estimate], unit: str, *, signed: bool, bare: bool = Fa
     return [low - room, (high + room) or 1.0]
 
 
-def dodged(at: Sequence[float], entry: str, entries: Sequence[str]) -> list[float]:
-    """Depths moved a little aside by entry, so that intervals do not hide one another."""
+ASIDE = 2.5
+"""How much further points of a scatter are moved aside than those of a profile."""
+
+
+def widened(reach: list[float]) -> list[float]:
+    """An axis with room for what was moved aside at its upper end."""
+    return [reach[0], reach[1] + 0.04 * ASIDE * (reach[1] - reach[0])]
+
+
+def dodged(at: Sequence[float], entry: str, entries: Sequence[str], of: float = 1.0) -> list[float]:
+    """Places moved a little aside by entry, so that intervals do not hide one another.
+
+    Args:
+        at: where they are.
+        entry: whose.
+        entries: all that are drawn, in order.
+        of: the length of the axis.
+    """
     aside = entries.index(entry) - (len(entries) - 1) / 2
-    return [depth + 0.008 * aside for depth in at]
+    step = min(0.01, 0.08 / max(1, len(entries) - 1))
+    return [place + step * of * aside for place in at]

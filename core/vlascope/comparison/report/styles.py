@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CONTROL_SYMBOLS", "OKABE_ITO", "Look", "looks"]
+__all__ = ["CONTROL_SYMBOLS", "GREY", "OKABE_ITO", "Look", "looks"]
 
 OKABE_ITO: Final = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F",
@@ -23,6 +23,8 @@ CONTROL_SYMBOLS: Final = (
     ("x-thin-open", "x"), ("cross-thin-open", "+"),
 )  # fmt: skip
 """Of controls, in plotly's and matplotlib's words."""
+GREY: Final = "#8a8f98"
+"""Of controls."""
 _DASHES: Final = (("solid", "-"), ("dash", "--"), ("dot", ":"), ("dashdot", "-."))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vlascope.comparison.report.scales import rounded
 from vlascope.comparison.report.styles import Look
 
 __all__ = ["Panel", "bars", "marks"]
@@ -26,8 +27,8 @@ def bars(found: tuple[list[float], list[float]], thickness: float) -> dict[str, 
     return {
         "type": "data",
         "symmetric": False,
-        "array": above,
-        "arrayminus": below,
+        "array": [rounded(x) for x in above],
+        "arrayminus": [rounded(x) for x in below],
         "thickness": thickness,
         "width": 0,
     }

@@ -21,7 +21,8 @@ def write_comparison(out: str | Path) -> Path:
     """Write a comparison's report into its directory.
 
     `comparison.html`, `comparison.md`, `comparison.json` (what every entry answered, and under
-    `report` all that the page says), `tables/NAME.tex`, `figures/NAME.svg` and `figures/NAME.png`.
+    `report` all that the page says), `tables/NAME.tex`, and of each figure that the page shows
+    unfolded `figures/NAME.svg` and `figures/NAME.png`.
 
     Returns:
         The page's path.
@@ -44,9 +45,9 @@ def write_comparison(out: str | Path) -> Path:
 
 
 def _figures(folder: Path, content: ComparisonContent) -> None:
-    """Every figure, those of an earlier report that are no more being taken away."""
+    """What the page shows unfolded; files of an earlier report that are no more are taken away."""
     seen = looks(content.families)
-    named = {d.name: d for chapter in content.chapters for d in chapter.drawings}
+    named = {d.name: d for c in content.chapters for d in c.drawings if not d.folded}
     for kind in ("svg", "png"):
         for old in folder.glob(f"*.{kind}"):
             if old.stem not in named:

@@ -34,12 +34,14 @@
       layout[name] = { ...axis, ...layout[name] };
       if (layout[name].title) layout[name].title = { ...layout[name].title, font: { size: 12, color: c.soft } };
     }
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.ink };
     layout.legend = { font: { size: 11, color: c.soft }, bgcolor: "rgba(0,0,0,0)", ...layout.legend };
     const data = themed(figure.data, c).map((trace) =>
       hidden.has(trace.legendgroup) ? { ...trace, visible: false } : trace);
     drawn.add(holder);
     Plotly.react(holder, data, layout,
-      { displayModeBar: false, responsive: true, showSendToCloud: false });
+      { modeBarButtons: [["toImage"]], displaylogo: false, responsive: true, showSendToCloud: false,
+        toImageButtonOptions: { format: "svg", filename: holder.dataset.file || "figure" } });
   };
   const holders = [...document.querySelectorAll(".figure")];
   for (const holder of holders) {
