@@ -278,3 +278,19 @@ def test_the_commands_list_show_score_and_overview(run, sae, tmp_path):
     assert "asks_for_red" in told("overview", run, *few, *more)
     assert "Concepts by layer: vlm" in html.read_text()
     assert len(load_directions(kept)) == 1
+
+
+def test_each_question_searches_its_own_places_whatever_else_was_recorded(tmp_path):
+    recipes = {
+        name: {**RECIPE, "at": [f"vlm.{at}.resid_post"]} for name, at in [("a", 1), ("b", 2)]
+    }
+    written = {**STUDY, "tasks": ["suite:shared"], "seeds": "0-1", "recipes": recipes}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(written))
+    run_study(load_study(tmp_path / "study.yaml"), tmp_path / "run", progress=False)
+    assert _searched(tmp_path / "run", "a") == {"vlm.1.resid_post"}
+    assert _searched(tmp_path / "run", "b") == {"vlm.2.resid_post"}
+
+
+def _searched(run, name):
+    found = json.loads((run / f"toy/analyses/{name}_search/overview.json").read_text())
+    return {point for point, _ in found["places"]}

@@ -102,13 +102,16 @@ class ConceptSearch(Analysis):
     def _directions(
         self, context: AnalysisContext, vocabulary: Vocabulary, episodes: list[Episode]
     ) -> AnalysisResult:
+        from vlascope.study.depth import expand_depth
+
         store = context.store()
         where = context.where(self.arms[0]) if len(self.arms) == 1 else None
+        points = context.adapter.match(expand_depth(self.at, context.adapter.info.pathways))
         found = overview(
             store,
             vocabulary,
             episodes,
-            places_of(store, [str(p) for p in store.points], self.tokens),
+            places_of(store, [str(p) for p in points], self.tokens),
             where=where,
             concepts=self.concepts,
             permutations=self.permutations,
