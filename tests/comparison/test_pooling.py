@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,14 @@ def test_what_has_no_interval_is_left_out_with_the_reason():
         "d": "no such pathway",
     }
     assert pool([members[0], member("c", flat)], SPOT) is None
+
+
+def test_a_policy_made_to_differ_counts_in_no_mean():
+    members = [member("a", estimate(0.2, 0.1), "a"), member("b", estimate(0.4, 0.1), "b")]
+    odd = replace(member("a_few", estimate(0.9, 0.1), "a"), pooled=False)
+    pooled = pool([*members, odd], SPOT)
+    assert pooled.value == pool(members, SPOT).value
+    assert pooled.left_out == {"a_few": "not to be pooled"}
 
 
 def test_only_the_same_place_is_pooled():

@@ -46,11 +46,13 @@ class Member:
         name: of the entry.
         family: seeds of one architecture share it.
         quantities: all of them; of two at the same spot the first counts.
+        pooled: whether it counts where architectures are pooled.
     """
 
     name: str
     family: str
     quantities: tuple[Quantity, ...] = ()
+    pooled: bool = True
 
     @cached_property
     def by_spot(self) -> Mapping[Spot, Quantity]:
@@ -63,7 +65,7 @@ class Member:
 
 def members_of(result: ComparisonResult) -> tuple[Member, ...]:
     """The entries that have any number."""
-    entries = (Member(e.name, e.family, e.every_quantity) for e in result.entries)
+    entries = (Member(e.name, e.family, e.every_quantity, e.pooled) for e in result.entries)
     return tuple(m for m in entries if m.quantities)
 
 

@@ -100,7 +100,7 @@ def contrasted(test: Test, first: Member, second: Member, spot: Spot) -> Number 
 def pooled(test: Test, members: Sequence[Member], spot: Spot) -> Number | None:
     """Over architectures; or by how much that exceeds the spread of another number."""
     kept = [(m, derived(test, m, spot)) for m in members]
-    found = pool([Member(m.name, m.family, (q,)) for m, q in kept if q is not None], spot)
+    found = pool([replace(m, quantities=(q,)) for m, q in kept if q is not None], spot)
     if found is None:
         return None
     if test.spread_of:

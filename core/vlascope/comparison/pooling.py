@@ -124,7 +124,7 @@ def pool(members: Sequence[Member], spot: Spot) -> Pooled | None:
     usable: list[Member] = []
     left_out: dict[str, str] = {}
     for member in have:
-        why = _unusable(member.by_spot[spot])
+        why = _unusable(member.by_spot[spot]) if member.pooled else "not to be pooled"
         if why:
             left_out[member.name] = why
         else:

@@ -38,6 +38,7 @@ class EntryResult:
     Attributes:
         name: in the file; also the policy's name in its study.
         family: entries of one family are seeds of one architecture.
+        pooled: whether it counts where architectures are pooled.
         title: what the report calls it.
         folder: its study's run directory.
         status: `finished`; `partial`, with arms that did not finish or were not played yet;
@@ -57,6 +58,7 @@ class EntryResult:
     title: str
     folder: Path
     status: Status
+    pooled: bool = True
     facts: EntryFacts | None = None
     quantities: Mapping[str, tuple[Quantity, ...]] = field(default_factory=dict)
     sections: Mapping[str, Section] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class EntryResult:
         return {
             "name": self.name,
             "family": self.family,
+            "pooled": self.pooled,
             "title": self.title,
             "folder": str(self.folder.name),
             "status": self.status,
@@ -155,8 +158,10 @@ def _titles(file: ComparisonFile) -> dict[str, str]:
 
 def _entry(where: Path, file: ComparisonFile, name: str) -> EntryResult:
     folder, record = where / name, read_record(where / name)
-    title = file.entries[name].title or name
-    known = EntryResult(name, file.family(name), title, folder, "not run")
+    entry = file.entries[name]
+    known = EntryResult(
+        name, file.family(name), entry.title or name, folder, "not run", entry.pooled
+    )
     if record is None:
         return known
     known = replace(known, error=record.error, not_applicable=record.not_applicable)

@@ -58,12 +58,15 @@ class Entry(Defaults):
             checkpoint.
         family: entries of one family are seeds of one architecture and count once where
             architectures are pooled; by default the entry is a family of its own.
+        pooled: whether it counts where architectures are pooled; not for a policy made to differ,
+            such as one that learned from little data.
         title: what the report calls it; by default its name.
         battery: options of its own by question; null leaves the question out.
     """
 
     policy: PolicyChoice
     family: Name | None = None
+    pooled: bool = True
     title: str = ""
     battery: dict[Name, Question | None] = Field(default_factory=dict)
 

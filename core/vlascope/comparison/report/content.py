@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -125,7 +126,7 @@ def _chapter(
 ) -> Chapter:  # fmt: skip
     """A question's chapter, with what can be pooled of this question's own numbers."""
     own = [
-        Member(m.name, m.family, tuple(matched(q) for q in answered.get(question, ())))
+        replace(m, quantities=tuple(matched(q) for q in answered.get(question, ())))
         for m in members
         for answered in (result.entry(m.name).quantities,)
     ]
