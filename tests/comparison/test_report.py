@@ -214,6 +214,13 @@ def test_findings_state_effect_interval_n_and_verdict(content):
     assert all(f.why for f in content.findings if f.word == "not applicable")
 
 
+def test_a_finding_has_the_same_measure_under_its_control_beside_it(content):
+    (override,) = [f for f in content.findings if f.claim == "injection.override_strict"]
+    assert override.sentences
+    for sentence in override.sentences:
+        assert "; with no injection 0.10 [0.00, 0.47], n = 2 architectures; claimed" in sentence
+
+
 def test_the_page_makes_no_request_and_is_small(html):
     own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|#|figures/)""", own)

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from vlascope.comparison.claims import Claim, Published, load_claims
 from vlascope.comparison.judging import Tested
-from vlascope.comparison.members import Member
-from vlascope.comparison.pooling import Pooled
+from vlascope.comparison.members import Member, Spot
+from vlascope.comparison.pooling import Pooled, pool
+from vlascope.comparison.report.drawings import is_null
 from vlascope.comparison.report.saying import capital
 from vlascope.comparison.verdicts import Verdict, verdicts
 from vlascope.report.wording import amount, bare, interval
@@ -74,11 +75,15 @@ def finding_lines(
         contrasts: pairs of entries by name.
     """
     found = verdicts(members, contrasts=contrasts)
-    lines = [_line(c, [v for v in found if v.claim == c.id], question(c)) for c in load_claims()]
+    lines = [
+        _line(c, [v for v in found if v.claim == c.id], question(c), members) for c in load_claims()
+    ]
     return tuple(sorted(lines, key=lambda line: ORDER.index(line.word)))
 
 
-def _line(claim: Claim, mine: Sequence[Verdict], question: str) -> FindingLine:
+def _line(
+    claim: Claim, mine: Sequence[Verdict], question: str, members: Sequence[Member]
+) -> FindingLine:
     overall = tuple(v for v in mine if v.kind != "entry")
     single = tuple(v for v in mine if v.kind == "entry")
     counts = Counter(v.word for v in single)
@@ -95,7 +100,7 @@ def _line(claim: Claim, mine: Sequence[Verdict], question: str) -> FindingLine:
         published=claim.published,
         rule=claim.rule,
         word=word,
-        sentences=tuple(_sentence(v, t) for v in speaking for t in v.tested),
+        sentences=tuple(_sentence(v, t, members) for v in speaking for t in v.tested),
         counts={str(word): n for word, n in counts.items()},
         overall=overall,
         by_entry=single,
@@ -115,7 +120,7 @@ def _word(words: Sequence[str]) -> Word:
     return "cannot tell" if set(words) - {"not applicable"} else "not applicable"
 
 
-def _sentence(verdict: Verdict, tested: Tested) -> str:
+def _sentence(verdict: Verdict, tested: Tested, members: Sequence[Member]) -> str:
     at = ", ".join(p for p in (verdict.pathway, verdict.depth, verdict.site) if p)
     who = "" if verdict.kind == "pooled" else f"{verdict.subject}: "
     what = tested.label if who else capital(tested.label)
@@ -124,7 +129,48 @@ def _sentence(verdict: Verdict, tested: Tested) -> str:
         told += " architectures"
     beside = f", against {tested.against}" if tested.against else ""
     beside = "" if beside and beside.removeprefix(", ") in what else beside
+    beside += _under_control(verdict, tested, members)
     return f"{who}{what}{f' ({at})' if at else ''}: {told}{beside}; claimed {tested.bound}."
+
+
+def _under_control(verdict: Verdict, tested: Tested, members: Sequence[Member]) -> str:
+    """`; with random direction 0.14 [0.00, 0.31], n = 7 architectures`: the same beside it.
+
+    By chance where that was measured, else under the first control; nothing for a difference, which
+    is from its control already.
+    """
+    if tested.signed:
+        return ""
+    names = {verdict.subject}
+    if verdict.kind == "pooled":
+        names = {e for line in verdict.pooled for family in line.families for e in family.entries}
+    told: dict[str, str] = {}
+    own = [m for m in members if m.name in names]
+    for spot, name in _controls(verdict, tested, own).items():
+        if verdict.kind == "pooled":
+            found = pool(own, spot)
+            value, counts = None if found is None else found.value, " architectures"
+        else:
+            value, counts = own[0].by_spot[spot].value, ""
+        if value is not None and value.value is not None:
+            told[name] = f"; with {name} {interval(value, tested.unit)}{counts}"
+    return min(told.items(), key=lambda both: not is_null(both[0]))[1] if told else ""
+
+
+def _controls(verdict: Verdict, tested: Tested, own: Sequence[Member]) -> dict[Spot, str]:
+    """The same measure under each control at the same place, and the control's name."""
+    start = f"{tested.key}."
+    return {
+        spot: spot.key.removeprefix(start).replace("_", " ")
+        for member in own
+        for spot, quantity in member.by_spot.items()
+        if spot.key.startswith(start)
+        and "." not in spot.key.removeprefix(start)
+        and not quantity.signed
+        and quantity.unit == tested.unit
+        and (spot.pathway, spot.depth, spot.site, spot.at)
+        == (verdict.pathway, verdict.depth, verdict.site, -1)
+    }
 
 
 def heterogeneity(line: Pooled) -> str:
