@@ -33,7 +33,7 @@ from vlascope.report.wording import interval
 
 __all__ = ["Panel", "interactive"]
 
-_MARGIN = {"l": 52, "r": 12, "t": 8, "b": 46}
+_MARGIN = {"l": 52, "r": 12, "t": 28, "b": 46}
 
 
 def interactive(drawing: Drawing, entries: Mapping[str, Look]) -> tuple[Panel, ...]:
@@ -52,7 +52,7 @@ def _profile(drawing: Profile, entries: Mapping[str, Look]) -> tuple[Panel, ...]
     for panel in drawing.panels:
         strands = [s for s in drawing.strands if s.panel == panel]
         layout = {
-            "height": 300,
+            "height": 320,
             "margin": _MARGIN,
             "showlegend": False,
             "xaxis": {"title": {"text": "relative depth"}, "range": [-0.06, 1.06], "dtick": 0.25},
@@ -90,7 +90,7 @@ def _dots(drawing: Dots, entries: Mapping[str, Look]) -> tuple[Panel, ...]:
         here = trails(drawing, panel)
         traces = [_trail(entry, here, drawing, entries[entry], wide[1] - wide[0]) for entry in here]
         layout = {
-            "height": 320,
+            "height": 340,
             "margin": _MARGIN,
             "showlegend": False,
             "xaxis": {"title": {"text": drawing.x_axis}, "range": widened(wide)},
@@ -154,8 +154,8 @@ def _map(panel: HeatPanel, drawing: Heat, reach: list[float]) -> dict[str, Any]:
             }
         ],
         "layout": {
-            "height": 110 + 24 * len(panel.rows),
-            "margin": {"l": 10, "r": 10, "t": 8, "b": 46},
+            "height": 130 + 24 * len(panel.rows),
+            "margin": {"l": 10, "r": 10, "t": 28, "b": 46},
             "xaxis": {"title": {"text": "relative depth"}, "type": "category", "showgrid": False},
             "yaxis": {
                 "automargin": True,

@@ -91,6 +91,7 @@ def against(question: str, held: Sequence[Held], claimed: Callable[[str], bool])
         if not dots:
             continue
         example = mine[0].example
+        axis = axis_of(example)
         yield Dots(
             name=file_name(question, what[0], "against", SPARSENESS),
             title=capital(_measured(what[0])) + " against L0",
@@ -100,7 +101,7 @@ def against(question: str, held: Sequence[Held], claimed: Callable[[str], bool])
             unit=example.unit,
             signed=example.signed,
             x_axis="L0: features active at once",
-            y_axis=_measured(what[0]) if example.unit == "1" else axis_of(example),
+            y_axis=_measured(what[0]) + (f", {axis}" if axis not in ("value", "share") else ""),
             panels=tuple(dict.fromkeys(d.panel for d in dots)),
             dots=dots,
         )

@@ -8,7 +8,7 @@ from vlascope.study.quantity import Quantity
 
 __all__ = ["axis_of", "capital", "file_name"]
 
-_UNITS = {"m": "cm", "share": "share of episodes", "1": ""}
+_UNITS = {"m": "cm", "share": "share", "1": ""}
 
 
 def capital(text: str) -> str:
@@ -17,7 +17,7 @@ def capital(text: str) -> str:
 
 
 def axis_of(quantity: Quantity) -> str:
-    """What an axis is headed with: `difference (cm)`, `share of episodes`."""
+    """What an axis is headed with: `difference (cm)`, `share`."""
     unit = _UNITS.get(quantity.unit, quantity.unit)
     if not quantity.signed:
         return unit or "value"
