@@ -244,6 +244,16 @@ def test_a_keyboard_reaches_everything(html):
         assert f'id="{target}"' in html
 
 
+def test_every_panel_can_be_saved_as_svg_under_its_figures_name(content, html):
+    """By plotly's own button, which has a `data-toggle` too: it is no entry's."""
+    assert 'modeBarButtons: [["toImage"]]' in html
+    assert 'format: "svg", filename: holder.dataset.file' in html
+    assert '"[data-toggle][aria-pressed]"' in html
+    names = {d.name for chapter in content.chapters for d in chapter.drawings}
+    assert set(re.findall(r'data-file="([^"]+)"', html)) == names
+    assert html.count('class="figure"') == html.count("data-file=")
+
+
 def test_figures_follow_from_coordinates_alone(content):
     drawings = {d.name: d for c in content.chapters for d in c.drawings}
     kinds = {d.type for d in drawings.values()}

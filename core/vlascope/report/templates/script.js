@@ -54,7 +54,7 @@
   for (const details of document.querySelectorAll("details")) {
     details.addEventListener("toggle", () => seen().filter((h) => !drawn.has(h)).forEach(draw));
   }
-  for (const button of document.querySelectorAll("[data-toggle]")) {
+  for (const button of document.querySelectorAll("[data-toggle][aria-pressed]")) {
     button.addEventListener("click", () => {
       const name = button.dataset.toggle;
       const shown = button.getAttribute("aria-pressed") !== "true";
