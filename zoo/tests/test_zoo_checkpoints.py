@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -78,6 +79,13 @@ def test_a_policy_is_small(name):
     files = [path for path in checkpoint_folder(name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 8 * MEGABYTE
     assert card_of(name).parameters <= 3e6
+
+
+@every_policy
+def test_a_policy_names_no_folder_of_the_machine_that_made_it(name):
+    files = checkpoint_folder(name).rglob("*.json")
+    found = {f.name: re.findall(r'"/[^"]+/[^"]+"', f.read_text()) for f in files}
+    assert not [paths for file, paths in found.items() if paths and file != "tokenizer.json"]
 
 
 def test_the_package_stays_below_sixty_megabytes():

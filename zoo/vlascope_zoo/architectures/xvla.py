@@ -120,7 +120,8 @@ class XVLA(Architecture):
             _begin(policy.model, told, statistics)
         pipelines = make_xvla_pre_post_processors(config, dataset_statistics(statistics))
         self.processors = Processors(*pipelines)
-        config.tokenizer_name = XVLAConfig.tokenizer_name  # as on the hub; ours lies beside
+        for named in (config, *(s for s in pipelines[0].steps if hasattr(s, "tokenizer_name"))):
+            named.tokenizer_name = XVLAConfig.tokenizer_name  # as on the hub; ours lies beside
         return policy
 
     def loss(self, policy: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
