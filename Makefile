@@ -39,7 +39,7 @@ demo: ## The main job: look into a trained policy in MetaWorld, and report (10 m
 example: ## The comparison that examples/zoo holds, played and written anew (an hour, 2 cores)
 	$(RUN_ALL) vlascope compare zoo --out runs/zoo --yes
 	rm -rf examples/zoo && mkdir -p examples/zoo
-	cp -r runs/zoo/comparison.html runs/zoo/tables examples/zoo/
+	cp -r $(addprefix runs/zoo/,comparison.html comparison.md figures tables) examples/zoo/
 
 test: ## What every change must pass (ARGS="-k name" narrows it down)
 	$(RUN_ALL) pytest -m "not slow and not gpu" $(ARGS)
