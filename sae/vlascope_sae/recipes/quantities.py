@@ -105,7 +105,7 @@ def _judged(found: Judged, variant: str, words: str, where: dict[str, Any]) -> I
 def _classes(found: Found, where: dict[str, Any]) -> Iterator[Quantity]:
     """Kinds of features."""
     kind = learned_from(found.per)
-    place = {"pathway": found.pathway, "at": found.at, **where}
+    place: dict[str, Any] = {"pathway": found.pathway, "at": found.at, **where}
     yield Quantity(key=f"saes.general_share.{found.per}", label=f"General features ({kind})",
                    value=found.general.share, unit="share", **place)  # fmt: skip
     if found.general.rate_auc is not None:
