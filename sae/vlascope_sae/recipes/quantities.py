@@ -66,17 +66,23 @@ def _judged(found: Judged, variant: str, words: str, where: dict[str, Any]) -> I
     """What an autoencoder keeps, offline; `variant` ends its keys and `words` are in its labels."""
 
     def of(
-        key: str, label: str, value: Estimate, bounds: Bounds = (None, None), **more: Any
+        key: str,
+        label: str,
+        value: Estimate,
+        bounds: Bounds = (None, None),
+        unit: str = "1",
+        **more: Any,
     ) -> Quantity:
         return Quantity(
             key=f"saes.{key}.{variant}",
             label=f"{label} ({words})",
             value=value,
+            unit=unit,
             bounds=bounds,
             pathway=found.pathway,
             at=found.at,
             **where,
-            **({"unit": "1"} | more),
+            **more,
         )
 
     yield of("fvu", "Variance unexplained", found.fvu, _POSITIVE)
