@@ -8,10 +8,13 @@ import pytest
 
 from vlascope.comparison import ComparisonFile, ComparisonResult, EntryResult
 from vlascope.comparison.facts import EntryFacts, PathwayFacts, PlayFacts, PolicyFacts
+from vlascope.comparison.members import Spot
 from vlascope.comparison.report import write
 from vlascope.comparison.report.content import ComparisonContent, content_of
 from vlascope.comparison.report.latex import as_tables, escaped
+from vlascope.comparison.report.matrix import cell_of
 from vlascope.comparison.report.page import page
+from vlascope.comparison.report.places import held_of
 from vlascope.comparison.report.printable import as_files
 from vlascope.comparison.report.prose import markdown
 from vlascope.comparison.report.reproducing import commands
@@ -195,6 +198,17 @@ def test_a_cell_shows_the_number_that_a_claim_speaks_of(content):
     assert judged
     assert cell.verdict in ("agrees", "disagrees", "cannot tell")
     assert sum(cell.counts.values()) >= 1
+
+
+def test_a_cell_does_not_tell_again_what_a_question_before_it_told():
+    whole = Quantity(key="crossing.moved", label="whole", value=number(0.2), pathway="vlm")
+    third = Quantity(
+        key="crossing.moved", label="third", value=number(0.4), pathway="vlm", depth="mid"
+    )
+    entry = EntryResult("a", "a", "a", Path(), "finished", quantities={"thirds": (whole, third)})
+    held = held_of({"a": (whole, third)})
+    assert cell_of(entry, "thirds", held, {}, {}).value == whole.value
+    assert cell_of(entry, "thirds", held, {}, {}, {Spot.of(whole)}).value == third.value
 
 
 def test_two_seeds_of_one_architecture_count_once(content):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from vlascope.comparison.claims import Claim, load_claims
-from vlascope.comparison.members import Member, members_of
+from vlascope.comparison.members import Member, Spot, members_of
 from vlascope.comparison.pooling import pool
 from vlascope.comparison.reading import ComparisonResult, EntryResult, read_comparison
 from vlascope.comparison.report.chapters import Chapter, chapter
@@ -140,12 +140,19 @@ def _row(
     held: dict[str, tuple[Held, ...]],
     findings: Sequence[FindingLine],
 ) -> MatrixRow:
-    cells = tuple(_cell(entry, question, held[question], findings) for question in result.questions)
-    return MatrixRow(entry=entry.name, cells=cells)
+    cells, told = list[MatrixCell](), set[Spot]()
+    for question in result.questions:
+        cells.append(_cell(entry, question, held[question], findings, told))
+        told |= {h.spot for h in held[question] if entry.name in h.by_entry}
+    return MatrixRow(entry=entry.name, cells=tuple(cells))
 
 
 def _cell(
-    entry: EntryResult, question: str, held: Sequence[Held], findings: Sequence[FindingLine]
+    entry: EntryResult,
+    question: str,
+    held: Sequence[Held],
+    findings: Sequence[FindingLine],
+    told: Container[Spot],
 ) -> MatrixCell:
     """With the verdict of the first claim that speaks of the number shown."""
     mine = [
@@ -154,4 +161,5 @@ def _cell(
     verdicts = {
         (t.key, v.pathway, v.depth, v.site): t.word for v in reversed(mine) for t in v.tested
     }
-    return cell_of(entry, question, held, verdicts, Counter(v.word for v in mine if v.tested))
+    counts: Counter[str] = Counter(v.word for v in mine if v.tested)
+    return cell_of(entry, question, held, verdicts, counts, told)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from vlascope.comparison.members import Spot
 from vlascope.comparison.reading import EntryResult
 from vlascope.comparison.report.places import Held
 from vlascope.statistics import Estimate
@@ -51,10 +52,11 @@ def cell_of(
     held: Sequence[Held],
     verdicts: Mapping[tuple[str, str, str, str], str],
     counts: Mapping[str, int],
+    elsewhere: Container[Spot] = (),
 ) -> MatrixCell:
     """The first number, in the order of `held`, that the entry has.
 
-    Those that a claim was judged by come first.
+    Those that a claim was judged by come first, and those of another question too come last.
 
     Args:
         entry: whose cell.
@@ -62,10 +64,11 @@ def cell_of(
         held: the question's numbers, those that claims speak of first.
         verdicts: this entry's, by key, pathway, depth and site.
         counts: how often each verdict falls to this entry and question.
+        elsewhere: what the questions before it told already.
     """
     why = reason(entry, question)
     mine = [h for h in held if entry.name in h.by_entry]
-    first = sorted(mine, key=lambda h: _coordinates(h) not in verdicts)
+    first = sorted(mine, key=lambda h: (_coordinates(h) not in verdicts, h.spot in elsewhere))
     for one in first if not why else ():
         quantity = one.by_entry[entry.name]
         if entry.name in one.values:
