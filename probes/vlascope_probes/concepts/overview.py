@@ -22,7 +22,7 @@ from vlascope_probes.concepts.scene import Episode
 from vlascope_probes.concepts.scoring import permuter_of
 from vlascope_probes.concepts.vocabulary import Vocabulary
 
-__all__ = ["ALL_TOKENS", "Place", "find_directions", "overview", "places_of"]
+__all__ = ["ALL_TOKENS", "Place", "calls_of", "find_directions", "overview", "places_of"]
 
 Place = tuple[str, str]
 """A hook point and a token span; an empty span is all tokens."""
@@ -46,6 +46,20 @@ def places_of(
         known = sorted({s for p in store.points for s in _spans(store, p)})
         raise UnusableActivations(f"no token span matches {list(tokens)}; there are {known}")
     return found
+
+
+def calls_of(store: ActivationStore, place: Place) -> tuple[int, ...] | None:
+    """The calls of a chunk that have the place's tokens; None where all of its point's have.
+
+    A policy that says its action token by token has the prompt's tokens in its first call alone.
+    """
+    point, span = place
+    if span == ALL_TOKENS:
+        return None
+    every = next(store.by_unit(point)).column("call")
+    own = next(store.by_unit(point, Where(spans=(span,)))).column("call")
+    calls = tuple(np.unique(own).tolist())
+    return None if calls == tuple(np.unique(every).tolist()) else calls
 
 
 def overview(

@@ -13,7 +13,13 @@ from vlascope.errors import UnusableActivations
 from vlascope.hooks import HookPoint
 from vlascope.study.analysis import Analysis, AnalysisContext, AnalysisResult
 from vlascope_probes.concepts.labelling import episodes_of
-from vlascope_probes.concepts.overview import direction_name, find_directions, overview, places_of
+from vlascope_probes.concepts.overview import (
+    calls_of,
+    direction_name,
+    find_directions,
+    overview,
+    places_of,
+)
 from vlascope_probes.concepts.results import DirectionScore, FeatureScores, Overview
 from vlascope_probes.concepts.scene import Episode
 from vlascope_probes.concepts.scoring import score_features
@@ -129,7 +135,8 @@ class ConceptSearch(Analysis):
         for rank, score in enumerate(best, 1):
             name = direction_name(score.concept, (score.point, score.span))
             tokens = (score.span,) if score.span else None
-            edits |= _edits(str(rank), score.point, tokens, {"file": path, "name": name})
+            calls = calls_of(store, (score.point, score.span))
+            edits |= _edits(str(rank), score.point, tokens, calls, {"file": path, "name": name})
             told = f"AUC {score.auc:.2f}, d {score.d:.2f}"
             chosen.append(
                 Chosen(rank=rank, concept=score.concept, at=score.point, tokens=tokens, told=told)
@@ -196,7 +203,7 @@ class ConceptSearch(Analysis):
             for key, n in ((f"{c.rank}", c.feature), (f"{c.rank}_matched", c.control)):
                 if n is not None:
                     named = {"file": path, "name": f"feature_{n}"}
-                    edits |= _edits(key, c.at, encoder.tokens, named)
+                    edits |= _edits(key, c.at, encoder.tokens, encoder.calls, named)
                     edits[f"ablate_{key}"] = (encoder.edit([n]),)
         return AnalysisResult(
             edits=edits,
@@ -250,10 +257,16 @@ def _strongest_features(
 
 
 def _edits(
-    key: str, at: str, tokens: tuple[str, ...] | None, named: dict[str, str]
+    key: str,
+    at: str,
+    tokens: tuple[str, ...] | None,
+    calls: tuple[int, ...] | None,
+    named: dict[str, str],
 ) -> dict[str, tuple[dict[str, Any], ...]]:
     """What takes a direction away, and what adds it."""
     where: dict[str, Any] = {"at": [at], **({"tokens": list(tokens)} if tokens else {})}
+    if calls is not None:
+        where["calls"] = list(calls)
     steer = {"kind": "steer", **where, "direction": named, "strength": 1.0, "relative": True}
     return {
         f"ablate_{key}": ({"kind": "project_out", **where, "directions": named},),
