@@ -143,6 +143,15 @@ def test_it_suggests_every_pathway_that_a_prompt_can_change():
     assert Injection.suggested([Pathway("vision", 2, 8)])["pathways"] == ["vision"]
 
 
+def test_it_suggests_no_second_pathway_of_pictures_whatever_its_name():
+    eyes = [
+        Pathway("vision", 2, 8, mixes=("image.top", "image.wrist")),
+        Pathway("vision_fused", 2, 8, mixes=("image.top", "image.wrist")),
+    ]
+    found = Injection.suggested([*eyes, Pathway("trunk", 4, 8, mixes=("image.top", "state"))])
+    assert found["pathways"] == ["trunk"]
+
+
 def test_the_default_is_no_larger_than_the_demo(tmp_path):
     """The shipped demo plays 645 episodes of 12 tasks at 5 seeds; here there are 6 tasks."""
     defaults = Injection.suggested([Pathway("vlm", 4, 128), Pathway("expert", 2, 16)])

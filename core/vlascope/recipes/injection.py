@@ -88,9 +88,9 @@ class Injection(Recipe):
 
     @classmethod
     def suggested(cls, pathways: Sequence[Pathway]) -> dict[str, Any]:
-        """Every pathway but vision, which other runs of the same scene leave nearly equal."""
-        names = [p.name for p in pathways]
-        written = cls(pathways=tuple(n for n in names if n != "vision") or tuple(names))
+        """Every pathway but those of pictures alone, which runs of one scene leave nearly equal."""
+        told = [p for p in pathways if not _of_pictures_alone(p)]
+        written = cls(pathways=tuple(p.name for p in told or pathways))
         options = written.model_dump(mode="json", exclude={"steps", "alpha", "align"})
         return {name: value for name, value in options.items() if value not in ([], None)}
 
@@ -263,3 +263,9 @@ def _subspace_places(name: str, choice: SubspaceChoice) -> list[Place]:
             for k in choice.dimensions
         ),
     ]
+
+
+def _of_pictures_alone(pathway: Pathway) -> bool:
+    """By the streams it mixes; by its name where it does not say them."""
+    streams = {stream.partition(".")[0] for stream in pathway.mixes}
+    return streams == {"image"} if streams else pathway.name == "vision"
