@@ -36,7 +36,7 @@ demo: ## The main job: look into a trained policy in MetaWorld, and report (10 m
 		$(RUN) vlascope features top $(OUT)/features/$$point --by p_general -n 5 || exit 1; \
 	done
 
-example: ## The comparison that examples/zoo holds, played and written anew (an hour, 2 cores)
+example: ## The comparison that examples/zoo holds, played and written anew (two hours, 2 cores)
 	$(RUN_ALL) vlascope compare zoo --out runs/zoo --yes
 	rm -rf examples/zoo && mkdir -p examples/zoo
 	cp -r $(addprefix runs/zoo/,comparison.html comparison.md figures tables) examples/zoo/
