@@ -15,7 +15,6 @@ pytest.importorskip("vlascope_zoo")
 from vlascope.noise import generator_for
 from vlascope_adapters.lerobot.groot import GrootAdapter
 from vlascope_adapters.robots import ROBOTS
-from vlascope_zoo.architecture import Batch, Statistics
 from vlascope_zoo.architectures.groot import GR00T
 from vlascope_zoo.features import lerobot_batch
 from vlascope_zoo.recipe import load_recipe
@@ -28,25 +27,6 @@ SMALL = {
 }  # fmt: skip
 
 
-def moments(low, high):
-    low, high = torch.tensor(low), torch.tensor(high)
-    return {
-        "mean": (low + high) / 2, "std": (high - low) / 4,
-        "min": low, "max": high, "q01": low, "q99": high,
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def statistics():
-    pixels = torch.randint(0, 256, (6, 96, 96, 3), generator=torch.Generator().manual_seed(0))
-    return Statistics(
-        state=moments([-0.5, 0.4, 0.0, 0.0], [0.5, 1.0, 0.5, 1.0]),
-        action=moments([-1.0] * 4, [1.0] * 4),
-        picture=moments([[[0.0]]] * 3, [[[1.0]]] * 3),
-        pixels=pixels.to(torch.uint8),
-    )
-
-
 @pytest.fixture(scope="module")
 def recipe():
     return load_recipe("groot").model_copy(update={"sizes": SMALL})
@@ -57,18 +37,6 @@ def built(recipe, statistics, tmp_path_factory):
     architecture = GR00T()
     policy = architecture.build(recipe, statistics, tmp_path_factory.mktemp("groot"))
     return architecture, policy.eval()
-
-
-@pytest.fixture(scope="module")
-def batch(statistics):
-    g = torch.Generator().manual_seed(1)
-    return Batch(
-        pictures=statistics.pixels[:3],
-        instructions=("open the drawer", "", "press the button from above"),
-        state=torch.rand(3, 4, generator=g),
-        actions=2 * torch.rand(3, 8, 4, generator=g) - 1,
-        valid=torch.arange(8) < torch.tensor([[8], [5], [2]]),
-    )
 
 
 def loss(built, batch):

@@ -14,7 +14,6 @@ pytest.importorskip("vlascope_zoo")
 from vlascope_adapters.openvla.oft_adapter import OpenVLAOFTAdapter
 from vlascope_adapters.openvla.preparation import middle, through_jpeg
 from vlascope_adapters.robots import ROBOTS
-from vlascope_zoo.architecture import Batch, Statistics
 from vlascope_zoo.architectures.oft import OFT
 from vlascope_zoo.architectures.prismatic import cropped
 from vlascope_zoo.recipe import load_recipe
@@ -26,25 +25,6 @@ SMALL = {
 }  # fmt: skip
 
 
-def moments(low, high):
-    low, high = torch.tensor(low), torch.tensor(high)
-    middle_, spread = (low + high) / 2, (high - low) / 4
-    return {
-        "mean": middle_, "std": spread, "min": low, "max": high, "q01": low, "q99": high,
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def statistics():
-    pixels = torch.randint(0, 256, (6, 96, 96, 3), generator=torch.Generator().manual_seed(0))
-    return Statistics(
-        state=moments([-0.5, 0.4, 0.0, 0.0], [0.5, 1.0, 0.5, 1.0]),
-        action=moments([-1.0] * 4, [1.0] * 4),
-        picture={name: torch.full((3, 1, 1), 0.5) for name in ("mean", "std")},
-        pixels=pixels.to(torch.uint8),
-    )
-
-
 @pytest.fixture(scope="module")
 def recipe():
     return load_recipe("openvla_oft").model_copy(update={"sizes": SMALL})
@@ -54,18 +34,6 @@ def recipe():
 def built(recipe, statistics, tmp_path):
     architecture = OFT()
     return architecture, architecture.build(recipe, statistics, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def batch(statistics):
-    g = torch.Generator().manual_seed(1)
-    return Batch(
-        pictures=statistics.pixels[:3],
-        instructions=("open the drawer", "", "press the button from above"),
-        state=torch.rand(3, 4, generator=g),
-        actions=2 * torch.rand(3, 8, 4, generator=g) - 1,
-        valid=torch.arange(8) < torch.tensor([[8], [5], [2]]),
-    )
 
 
 def loss(architecture, policy, batch, seed=0):
