@@ -333,8 +333,13 @@ def test_every_number_has_its_command(content, html):
         having = [e for e in FAMILIES if e not in chapter.without]
         assert [entry for entry, _ in found.by_entry[chapter.question]] == having
     assert [entry for entry, _ in found.by_entry["crossing"]] == ["alpha", "alpha_1", "beta"]
-    typed = "vlascope compare made.yaml --out made --entry beta --question crossing --yes"
+    typed = "vlascope compare made.yaml --entry beta --question crossing --yes"
     assert ("beta", typed) in found.by_entry["crossing"]
     assert html.count(typed) == 1
     assert html.count("--entry ENTRY --question crossing --yes") == 1
     assert "--entry ENTRY --question crossing --yes`" in markdown(content)
+
+
+def test_a_shipped_comparison_is_made_again_by_its_name(content):
+    named = commands(content.model_copy(update={"name": "benchmarks"}))
+    assert named.whole[0][1] == "vlascope compare benchmarks --yes"

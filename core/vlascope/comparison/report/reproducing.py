@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vlascope.comparison.report.content import ComparisonContent
+from vlascope.study.shipped import COMPARISONS, shipped
 
 __all__ = ["METHODS", "Commands", "commands"]
 
@@ -41,15 +42,19 @@ class Commands:
 
 
 def commands(content: ComparisonContent) -> Commands:
-    """What to run for everything, for each entry, for each number, and for this page alone."""
-    run = f"vlascope compare {content.name}.yaml --out {content.name}"
+    """What to run for everything, for each entry, for each number, and for this page alone.
+
+    A comparison that a plugin ships is named, any other is the file of its name.
+    """
+    known = content.name in shipped(COMPARISONS)
+    run = f"vlascope compare {content.name if known else f'{content.name}.yaml'}"
     whole = [
         ("everything, with what is missing played", f"{run} --yes"),
         ("this report from what was played", f"{run} --report-only"),
     ]
     for entry in content.entries:
         whole.append((f"every number of {entry.entry}", f"{run} --entry {entry.entry} --yes"))
-        own = f"vlascope report {content.name}/{entry.entry}"
+        own = f"vlascope report runs/{content.name}/{entry.entry}"
         whole.append((f"{entry.entry}: its own report, arm by arm", own))
     again = {
         c.question: f"{run} --entry ENTRY --question {c.question} --yes" for c in content.chapters
