@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -59,7 +60,7 @@ class Asked:
         """How many are played now, controls counted and recordings not."""
         return sum(group.role != "source" for group in self._groups)
 
-    @property
+    @cached_property
     def _groups(self) -> tuple[WorkGroup, ...]:
         laid_out = design(self.study)
         if self.now is None:

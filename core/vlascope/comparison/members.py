@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,13 @@ class Spot:
         """Where a quantity stands."""
         at = -1 if quantity.at is None or quantity.depth else round(100 * quantity.at)
         return cls(quantity.key, quantity.pathway, quantity.depth, quantity.site, at)
+
+    def control_in(self, other: Spot) -> str:
+        """The control's name where `other` is this measure at this place under a control."""
+        start = f"{self.key}."
+        name = other.key.removeprefix(start)
+        here = other.key.startswith(start) and replace(other, key=self.key) == self
+        return name.replace("_", " ") if here and "." not in name else ""
 
 
 @dataclass(frozen=True)

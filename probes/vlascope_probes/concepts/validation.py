@@ -12,6 +12,7 @@ from vlascope.encoders import Encoder, open_encoder
 from vlascope.errors import UnusableActivations
 from vlascope.hooks import HookPoint
 from vlascope.study.analysis import Analysis, AnalysisContext, AnalysisResult
+from vlascope.study.depth import expand_depth
 from vlascope_probes.concepts.labelling import episodes_of
 from vlascope_probes.concepts.overview import (
     calls_of,
@@ -108,8 +109,6 @@ class ConceptSearch(Analysis):
     def _directions(
         self, context: AnalysisContext, vocabulary: Vocabulary, episodes: list[Episode]
     ) -> AnalysisResult:
-        from vlascope.study.depth import expand_depth
-
         store = context.store()
         where = context.where(self.arms[0]) if len(self.arms) == 1 else None
         points = context.adapter.match(expand_depth(self.at, context.adapter.info.pathways))

@@ -61,11 +61,10 @@ def _reconstruction(found: Sequence[Found]) -> Table:
 
 
 def _sparsities(outcome: Outcome) -> Table:
-    places = {(f.pathway, f.per): 0 for f in outcome.found}
-    every: list[Judged] = sorted(
-        (*outcome.found, *outcome.others),
-        key=lambda f: (list(places).index((f.pathway, f.per)), f.k),
-    )
+    every: list[Judged] = []
+    for played in outcome.found:
+        beside = (f for f in outcome.others if (f.point, f.per) == (played.point, played.per))
+        every += sorted((played, *beside), key=lambda f: f.k)
     return Table(
         title="Against sparsity",
         caption="Autoencoders of other sparsities beside those that are played, on the same "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from vlascope.comparison.members import Spot
 from vlascope.comparison.report.drawings import (
@@ -219,14 +218,10 @@ def _rows(
 
 def _beside(one: Held, known: Mapping[Spot, Held]) -> dict[str, Held]:
     """Each control at the same place."""
-    start = f"{one.key}."
     return {
-        other.key.removeprefix(start).replace("_", " "): held
+        name: held
         for other, held in known.items()
-        if other.key.startswith(start)
-        and "." not in other.key.removeprefix(start)
-        and replace(other, key=one.key) == one.spot
-        and held.example.signed == one.example.signed
+        if (name := one.spot.control_in(other)) and held.example.signed == one.example.signed
     }
 
 

@@ -159,17 +159,14 @@ def _under_control(verdict: Verdict, tested: Tested, members: Sequence[Member]) 
 
 def _controls(verdict: Verdict, tested: Tested, own: Sequence[Member]) -> dict[Spot, str]:
     """The same measure under each control at the same place, and the control's name."""
-    start = f"{tested.key}."
+    measured = Spot(tested.key, verdict.pathway, verdict.depth, verdict.site)
     return {
-        spot: spot.key.removeprefix(start).replace("_", " ")
+        spot: name
         for member in own
         for spot, quantity in member.by_spot.items()
-        if spot.key.startswith(start)
-        and "." not in spot.key.removeprefix(start)
+        if (name := measured.control_in(spot))
         and not quantity.signed
         and quantity.unit == tested.unit
-        and (spot.pathway, spot.depth, spot.site, spot.at)
-        == (verdict.pathway, verdict.depth, verdict.site, -1)
     }
 
 

@@ -12,8 +12,8 @@ __all__ = ["METHODS", "Commands", "commands"]
 
 METHODS: Final = (
     "Every entry is asked the same battery. Options that name parts of a network are suggested by "
-    "each recipe from the policy's own pathways, and that runs are paired span by span where the "
-    "policy's token counts depend on the prompt; everything else is the battery's.",
+    "each recipe from the policy's own pathways, and so is pairing runs span by span where its "
+    "token counts depend on the prompt; everything else is the battery's.",
     "Numbers of two entries stand in one row where measure, pathway, depth and site agree. Depth "
     "is relative: 0 is a pathway's first layer, 1 its last; thirds are early, mid and late.",
     "Episodes are the unit. Differences are paired by task and seed. Intervals are at 95%; the "
